@@ -1,0 +1,404 @@
+"""The contract between the services: every event that crosses the bus, and how one is written and read.
+
+On the wire (`detail-type` is the class name, `source` is `cloud-sync.<publisher>`):
+
+    {"metadata": {"event_id", "version", "sync_id", "causation_id", "occurred_at", "hops"}, "data": {…the class's fields…}}
+
+Readers are tolerant: fields they don't know are ignored. A field that is missing or of another type raises
+`MalformedEvent`, which names it. Adding a field with a default keeps the version.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, tzinfo
+from typing import Any, ClassVar, Literal, TypeVar
+
+import msgspec
+
+SOURCE_PREFIX = "cloud-sync."
+VERSION = 1
+
+_NAMESPACE = uuid.UUID("6f1c1a3e-6b0e-5d4c-9f55-0d6c5a2f4e11")
+_ENVELOPE_FIELDS = ("sync_id", "hops", "causation_id", "occurred_at")
+# A sync's name becomes part of object keys and table keys, so it has to be plain.
+_SYNC_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class MalformedEvent(ValueError):
+    """What arrived is not an event of this contract; the text says which field is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened. `sync_id`, `hops`, `causation_id` and `occurred_at` travel as the envelope's metadata."""
+
+    sync_id: str
+    hops: int = 0  # how often the work that this event belongs to has paused
+    causation_id: str = ""  # the event_id of the event reacted to; filled in when published
+    occurred_at: str = ""  # UTC, ISO 8601; filled in when published
+
+    publishers: ClassVar[tuple[str, ...]] = ()
+    identity: ClassVar[tuple[str, ...]] = ()  # the fields that, within a sync, tell two events of one type apart
+
+    @property
+    def event_id(self) -> str:
+        """The same for every repetition of the same fact, since it is derived from what happened."""
+        occurrence = [str(getattr(self, name)) for name in self.identity]
+        return str(uuid.uuid5(_NAMESPACE, "|".join([self.sync_id, type(self).__name__, *occurrence])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Narrows a sync to a part of the library. Empty: all of it."""
+
+    types: tuple[str, ...] = ()  # GoPro's media types, such as "Video"
+    captured_from: str | None = None  # UTC, ISO 8601, inclusive
+    captured_until: str | None = None  # UTC, ISO 8601, exclusive
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncRequested(Event):
+    """A sync is wanted. The one event that people write by hand: everything has a default."""
+
+    publishers = ("schedule", "operator")
+
+    provider: str = "gopro"
+    trigger: str = "manual"  # or "scheduled"
+    scheduled_time: str | None = None  # UTC, ISO 8601: when the schedule was due
+    filters: Filters = field(default_factory=Filters)
+    refused: str = ""  # why the request can't be met; never on the wire, found while reading it
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionAuthenticated(Event):
+    """There is a session with GoPro that this sync can use. The token itself is in the session secret."""
+
+    publishers = ("authenticator",)
+    identity = ("session_version",)
+
+    session_version: int
+    requested_at: str  # UTC, ISO 8601
+    provider: str = "gopro"
+    filters: Filters = field(default_factory=Filters)
+    expires_at: str | None = None  # UTC, ISO 8601; None when it can't be known (a pasted token)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthenticationFailed(Event):
+    """No session can be had. `remedy` says what the operator has to do."""
+
+    publishers = ("authenticator",)
+    identity = ("session_version",)
+
+    reason: str
+    remedy: str
+    session_version: int = 0  # the version that could not be replaced; 0 before the first
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRejected(Event):
+    """GoPro refused (or is about to refuse) the session of this version."""
+
+    publishers = ("lister", "downloader")
+    identity = ("session_version",)
+
+    session_version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediumEvent(Event):
+    """What the downloader has to know of a medium, as GoPro listed it."""
+
+    media_id: str
+    type: str = ""
+    filename: str = ""
+    captured_at: str | None = None  # UTC, ISO 8601
+    size: int | None = None  # bytes over all items as listed; the CDN's length is the truth
+    item_count: int = 1
+    camera: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaDiscovered(MediumEvent):
+    """A medium is in the GoPro library and not, or not wholly, in the bucket."""
+
+    publishers = ("lister",)
+    identity = ("media_id",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaDownloadPaused(MediumEvent):
+    """A download ran out of its slice of time, or waits for another worker; it goes on from the library table."""
+
+    publishers = ("downloader",)
+    identity = ("media_id", "hops")
+
+    item: int = 1  # the item to go on with
+    parts_done: int = 0  # parts stored of all items so far
+    idle_slices: int = 0  # slices in a row that stored no new part
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryListingPaused(Event):
+    """A listing ran out of its slice of time; what was seen lies in the bucket."""
+
+    publishers = ("lister",)
+    identity = ("hops",)
+
+    seen_key: str  # the object that holds the media seen so far
+    next_page: int
+    session_version: int
+    requested_at: str
+    provider: str = "gopro"
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryListed(Event):
+    """The whole library has been seen, and this many of its media were handed on as MediaDiscovered."""
+
+    publishers = ("lister",)
+
+    listed: int  # media in the library (as filtered)
+    stored: int  # of these, already in the bucket
+    discovered: int  # handed on in this sync
+    pending: int  # not ready at GoPro yet
+    deferred: int  # left for a later sync
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryListingFailed(Event):
+    """The library could not be listed."""
+
+    publishers = ("lister",)
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """One original in the media bucket."""
+
+    key: str
+    size: int  # bytes
+    checksum: str  # CRC64NVME of the whole object, base64
+    proof: str  # "origin-etag" or "length": what the match with the origin rests on
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaDownloaded(Event):
+    """All originals of a medium are in the bucket."""
+
+    publishers = ("downloader",)
+    identity = ("media_id", "epoch")
+
+    media_id: str
+    epoch: int = 0  # of the lease under which it was stored
+    files: tuple[StoredFile, ...] = ()  # the first 100
+    files_total: int = 0
+    bytes: int = 0  # of all files
+    seconds: float = 0.0  # spent by this sync on it
+    already_stored: bool = False  # another sync had stored it
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaDownloadFailed(Event):
+    """A medium could not be stored in this sync. Terminal: retries are over, or would not help."""
+
+    publishers = ("downloader",)
+    identity = ("media_id", "epoch")
+
+    media_id: str
+    reason: str
+    epoch: int = 0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncReviewDue(Event):
+    """Time to look after the syncs that are not settled."""
+
+    publishers = ("schedule",)
+
+    sync_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    media_id: str
+    filename: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Event):
+    """What a sync came to, as it stood when it closed. Counts are of media."""
+
+    publishers = ("summarizer",)
+
+    summary_id: str
+    outcome: Literal["completed", "partial", "failed"]
+    closed_because: Literal["complete", "deadline", "stalled", "auth_failed", "listing_failed"]
+    trigger: str
+    requested_at: str
+    closed_at: str
+    listed: int = 0
+    stored: int = 0  # already in the bucket when the library was listed
+    discovered: int = 0
+    downloaded: int = 0
+    already_stored: int = 0  # of the downloaded, those that another sync had stored meanwhile
+    failed: int = 0
+    outstanding: int = 0  # neither stored nor failed when the sync closed
+    pending: int = 0
+    deferred: int = 0
+    bytes: int = 0
+    failures: tuple[Failure, ...] = ()  # the first 100
+    failures_total: int = 0
+    warnings: tuple[str, ...] = ()
+    reason: str = ""  # what kept the sync as a whole from doing its work
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncCompleted(Summary):
+    """The sync is over; a partial failure is this event with failures in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncFailed(Summary):
+    """The sync could not do its work: no session, or no listing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncAmended(Event):
+    """After a sync had closed, results of its media came in. The closed summary stays as it is."""
+
+    publishers = ("summarizer",)
+    identity = ("number",)
+
+    summary_id: str
+    number: int  # 1, 2, … within the sync
+    recovered: tuple[str, ...] = ()  # media ids, the first 100
+    recovered_total: int = 0
+    failed: tuple[str, ...] = ()  # media ids, the first 100
+    failed_total: int = 0
+
+
+EVENT_TYPES: Mapping[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        SyncRequested,
+        SessionAuthenticated,
+        AuthenticationFailed,
+        SessionRejected,
+        MediaDiscovered,
+        LibraryListingPaused,
+        LibraryListed,
+        LibraryListingFailed,
+        MediaDownloadPaused,
+        MediaDownloaded,
+        MediaDownloadFailed,
+        SyncReviewDue,
+        SyncCompleted,
+        SyncFailed,
+        SyncAmended,
+    )
+}
+
+_E = TypeVar("_E", bound=Event)
+
+
+def detail(event: Event) -> dict[str, Any]:
+    """The `detail` of an event as it goes on the bus: {"metadata": {…}, "data": {…}}."""
+    data = msgspec.to_builtins(event)
+    metadata = {name: data.pop(name) for name in _ENVELOPE_FIELDS}
+    data.pop("refused", None)
+    return {"metadata": {"event_id": event.event_id, "version": VERSION, **metadata}, "data": data}
+
+
+def read_event(body: str, *, schedule_zone: tzinfo = UTC) -> Event:
+    """The event in the body of an SQS message that EventBridge sent.
+
+    `schedule_zone` is the zone of the schedule: a scheduled sync is named by its date there.
+    Raises `MalformedEvent` when the body is not an event of this contract.
+    """
+    try:
+        envelope = json.loads(body)
+        event_type = EVENT_TYPES[envelope["detail-type"]]
+        content = envelope.get("detail") or {}
+    except ValueError as error:
+        raise MalformedEvent(f"not JSON: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedEvent(f"not an EventBridge event of a known detail-type: {error!r}") from error
+    if not isinstance(content, dict):
+        raise MalformedEvent("its detail is not an object")
+    if event_type is SyncRequested:
+        return _read_sync_requested(envelope, content, schedule_zone)
+    if event_type is SyncReviewDue:
+        return SyncReviewDue()
+    return _read(event_type, content)
+
+
+def is_replay(body: str) -> bool:
+    """Whether EventBridge sent this from an archive (it adds `replay-name`)."""
+    try:
+        return "replay-name" in json.loads(body)
+    except (ValueError, TypeError):
+        return False
+
+
+def _read(event_type: type[Event], content: dict[str, Any]) -> Event:
+    metadata, data = content.get("metadata"), content.get("data")
+    if not isinstance(metadata, dict) or not isinstance(data, dict):
+        raise MalformedEvent(f"{event_type.__name__} without `metadata` and `data`")
+    if metadata.get("version") != VERSION:
+        raise MalformedEvent(f"{event_type.__name__} of version {metadata.get('version')!r}; this code reads {VERSION}")
+    envelope = {name: metadata[name] for name in _ENVELOPE_FIELDS if name in metadata}
+    return _convert(event_type, {**data, **envelope})
+
+
+def _read_sync_requested(envelope: dict[str, Any], content: dict[str, Any], zone: tzinfo) -> SyncRequested:
+    """People write this one, so what is missing is filled in, and what is wrong is kept to be told to them."""
+    data = content.get("data", content)
+    metadata = content.get("metadata") or {}
+    sent_at = str(envelope.get("time", ""))
+    own_id = str(envelope.get("id", ""))
+    try:
+        if not isinstance(data, dict) or not isinstance(metadata, dict):
+            raise MalformedEvent("its detail is not an object")
+        wanted = {key: value for key, value in data.items() if value is not None and key != "refused"}
+        given = wanted.pop("sync_id", None) or metadata.get("sync_id")
+        unknown = sorted(set(wanted.get("filters") or {}) - {f.name for f in fields(Filters)})
+        if unknown:
+            raise MalformedEvent(f"unknown filter: {', '.join(unknown)}")
+        event = _convert(SyncRequested, {**wanted, "sync_id": own_id, "occurred_at": sent_at})
+        sync_id = given or _scheduled_sync_id(event, zone) or own_id
+        if not isinstance(sync_id, str) or not _SYNC_ID.fullmatch(sync_id):
+            raise MalformedEvent("sync_id: 1 to 100 letters, digits, '.', '_' or '-', not beginning with a mark")
+        return _convert(SyncRequested, {**wanted, "sync_id": sync_id, "occurred_at": sent_at})
+    except (MalformedEvent, TypeError) as error:
+        if not _SYNC_ID.fullmatch(own_id):
+            raise MalformedEvent(f"SyncRequested: {error}") from error
+        return SyncRequested(sync_id=own_id, occurred_at=sent_at, refused=str(error))
+
+
+def _scheduled_sync_id(event: SyncRequested, zone: tzinfo) -> str | None:
+    """The schedule and its catch-up fall on one local date, so both name the same sync."""
+    if event.scheduled_time is None:
+        return None
+    try:
+        due = datetime.fromisoformat(event.scheduled_time)
+    except ValueError as error:
+        raise MalformedEvent(f"scheduled_time: {error}") from error
+    return f"scheduled-{due.astimezone(zone).date().isoformat()}"
+
+
+def _convert(event_type: type[_E], values: dict[str, Any]) -> _E:
+    try:
+        return msgspec.convert(values, event_type)
+    except msgspec.ValidationError as error:
+        raise MalformedEvent(f"{event_type.__name__}: {error}") from error

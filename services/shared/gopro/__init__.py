@@ -1,0 +1,1 @@
+"""The one client of GoPro's API. It has no public documentation: facts are those seen by many independent clients."""

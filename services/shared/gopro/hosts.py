@@ -1,0 +1,52 @@
+"""Which hosts may be talked to."""
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from services.shared.errors import PermanentError
+
+
+class ForbiddenHost(PermanentError):
+    """A URL points where no request may go. Its text never holds the URL, which may be signed."""
+
+
+class AllowedHosts:
+    """Exact host names that may be fetched from, over https.
+
+    A loopback address may be named too, for a stage on one's own machine; only such a host may be spoken to
+    over plain http. Every other address literal is refused, so no redirect leads into a private network.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._hosts = frozenset(host.strip().lower() for host in hosts if host.strip())
+
+    @classmethod
+    def parse(cls, comma_list: str) -> "AllowedHosts":
+        return cls(comma_list.split(","))
+
+    def check(self, url: str) -> None:
+        """Raises `ForbiddenHost` unless requests to this URL are allowed."""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        if host not in self._hosts:
+            raise ForbiddenHost(f"the host {host or '(none)'} is not among the allowed ones")
+        if parts.username or parts.password:
+            raise ForbiddenHost(f"a URL for {host} carries a user name")
+        loopback = _is_loopback(host)
+        if _is_address(host) and not loopback:
+            raise ForbiddenHost(f"the address {host} is not a loopback one")
+        if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+            raise ForbiddenHost(f"{parts.scheme or 'no scheme'} is not allowed for {host}")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

@@ -1,0 +1,69 @@
+"""A medium as GoPro lists it. Only its id is safe to require; numbers and booleans sometimes come as strings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.shared.errors import PermanentError
+
+READY = "ready"
+
+# The values of `type` that the search knows. It ignores any other with 200, so a typo would select everything.
+MEDIA_TYPES = frozenset(
+    "Photo Video TimeLapse TimeLapseVideo Burst BurstVideo Chaptered Continuous Livestream Looped LoopedVideo "
+    "ExternalVideo Session Audio MultiClipEdit Edit".split()
+)
+
+
+class UnexpectedAnswer(PermanentError):
+    """GoPro answered with something that this client can't read: its API has changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedMedium:
+    """One row of the search."""
+
+    media_id: str  # opaque
+    type: str
+    filename: str  # may be empty, may repeat
+    captured_at: str | None  # UTC, ISO 8601; wrong where a camera's clock was
+    size: int | None  # bytes over all items, sometimes overstated; None where GoPro doesn't say
+    item_count: int
+    state: str  # "ready", or what GoPro still does with it
+    camera: str
+
+
+# What the search is asked for: just what `read_medium` reads (the default is some seventy fields).
+FIELDS = "id,type,filename,file_size,item_count,captured_at,created_at,ready_to_view,camera_model"
+
+
+def read_medium(row: Mapping[str, Any]) -> ListedMedium:
+    """Raises `UnexpectedAnswer` when the row has no id."""
+    media_id = row.get("id")
+    if not isinstance(media_id, str) or not media_id:
+        raise UnexpectedAnswer("GoPro's listing has a row without an id")
+    return ListedMedium(
+        media_id=media_id,
+        type=_text(row.get("type")),
+        filename=_text(row.get("filename")),
+        captured_at=_text(row.get("captured_at")) or _text(row.get("created_at")) or None,
+        size=whole_number(row.get("file_size")),
+        item_count=max(1, whole_number(row.get("item_count")) or 1),
+        state=_text(row.get("ready_to_view")),
+        camera=_text(row.get("camera_model")),
+    )
+
+
+def whole_number(value: object) -> int | None:
+    """A count or size that may have come as a string; None when it is neither."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return int(value)
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
+    return None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

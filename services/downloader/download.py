@@ -1,0 +1,330 @@
+"""The downloader's reaction: one medium, from GoPro's manifest to originals that are proven to be in the bucket."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import requests
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from services.downloader.keys import object_key, object_metadata, other_key
+from services.downloader.lease import AlreadyStored, Busy, Lease, Library
+from services.downloader.manifest import Original, assign_items, read_manifest
+from services.downloader.origin import Origin, OriginBroken, OriginChanged, Version
+from services.downloader.transfer import transfer
+from services.downloader.upload import KeyOccupied, MediaBucket, StoredObject, Upload, UploadGone, choose_part_size
+from services.shared.errors import PermanentError, TransientError
+from services.shared.events import (
+    Event,
+    MediaDownloaded,
+    MediaDownloadFailed,
+    MediaDownloadPaused,
+    MediumEvent,
+    StoredFile,
+)
+from services.shared.gopro.client import GoProClient
+from services.shared.gopro.hosts import AllowedHosts
+from services.shared.gopro.lane import Lane
+from services.shared.inbox import Fenced, GaveUp, Heartbeat, Message
+from services.shared.library import STORED
+
+logger = Logger(child=True)
+
+UPLOADING = "UPLOADING"
+FILES_IN_EVENT = 100
+MOST_HOPS = 200
+MOST_IDLE_SLICES = 3
+PAUSE_SECONDS = 60.0  # with less than this left, a download pauses
+_RESTARTS = 3  # of one file within one try: the origin changed, or its upload went away
+
+
+class OriginalsMissing(PermanentError):
+    """GoPro doesn't offer all originals of a medium; the next sync asks again."""
+
+
+class WaitingForLease(TransientError):
+    """Another worker has the medium."""
+
+
+class NoProgress(PermanentError):
+    """A download has paused too often to be going anywhere."""
+
+
+class _Paused(Exception):
+    """The slice of time is over."""
+
+
+@dataclass
+class _Work:
+    """What one worker does for one message, as its heartbeat has to know it."""
+
+    event: MediumEvent
+    message: Message
+    lease: Lease
+    heartbeat: Heartbeat
+    lane: Lane
+    files: dict[int, dict[str, Any]] = field(default_factory=dict)  # the file records, by item
+    bytes_under_way: int = 0
+    parts_under_way: int = 0
+
+    @property
+    def bytes_done(self) -> int:
+        return self.bytes_under_way + sum(int(f["size"]) for f in self.files.values() if f["status"] == STORED)
+
+    @property
+    def parts_done(self) -> int:
+        return self.parts_under_way + sum(int(f["part_count"]) for f in self.files.values() if f["status"] == STORED)
+
+    def may_go_on(self) -> bool:
+        self.heartbeat.check()
+        return self.message.remaining_seconds() > PAUSE_SECONDS
+
+
+class Downloader:
+    """Reacts to MediaDiscovered and MediaDownloadPaused."""
+
+    def __init__(
+        self,
+        *,
+        gopro: GoProClient,
+        cdn: requests.Session,
+        hosts: AllowedHosts,
+        library: Library,
+        bucket: MediaBucket,
+        lane: Callable[[Event, Message], Lane],
+        part_memory_bytes: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`cdn` must send no Authorization header. `part_memory_bytes`: the most that one part may take."""
+        self._gopro = gopro
+        self._cdn = cdn
+        self._hosts = hosts
+        self._library = library
+        self._bucket = bucket
+        self._lane = lane
+        self._part_memory = part_memory_bytes
+        self._monotonic = monotonic
+
+    def react(self, event: MediumEvent, message: Message) -> list[Event]:
+        """Stores a medium, or says why not, or goes on later."""
+        started = self._monotonic()
+        held: list[_Work] = []
+
+        def beat() -> None:
+            for work in held:
+                self._library.renew(work.lease, bytes_done=work.bytes_done)
+
+        with Heartbeat(message, beat) as heartbeat:
+            taken = self._library.take(event)
+            if isinstance(taken, AlreadyStored):
+                return [self._downloaded(event, taken.epoch, already_stored=taken.sync_id != event.sync_id)]
+            if isinstance(taken, Busy):
+                if message.receives == 1:
+                    raise WaitingForLease("another worker has this medium", retry_after=taken.seconds_left)
+                return [_paused(event, hops=event.hops)]  # a fresh message: waiting is nobody's failure
+            work = _Work(event, message, taken, heartbeat, self._lane(event, message))
+            held.append(work)
+            try:
+                self._store_medium(work)
+            except _Paused:
+                result = self._pause(work)
+                held.clear()
+                return [result]
+            except Fenced:
+                raise
+            except Exception as error:
+                held.clear()
+                raise self._failure(work, error) from error
+            held.clear()
+        seconds = round(self._monotonic() - started, 3)
+        return [self._downloaded(event, taken.epoch, seconds=seconds)]
+
+    def _failure(self, work: _Work, error: Exception) -> Exception:
+        """What to raise for it: itself while tries are left, or the end."""
+        if not work.message.gives_up(error):
+            self._library.release(work.lease)
+            return error
+        reason = str(error) if isinstance(error, TransientError | PermanentError | ClientError) else repr(error)
+        self._library.failed(work.lease, reason)
+        fact = MediaDownloadFailed(
+            sync_id=work.event.sync_id,
+            hops=work.event.hops,
+            media_id=work.event.media_id,
+            reason=reason,
+            epoch=work.lease.epoch,
+            attempts=work.message.receives,
+        )
+        return GaveUp([fact], dead_letter=not isinstance(error, PermanentError))
+
+    def _pause(self, work: _Work) -> Event:
+        event, parts_done = work.event, work.parts_done
+        before, idle = (event.parts_done, event.idle_slices) if isinstance(event, MediaDownloadPaused) else (0, 0)
+        idle = idle + 1 if parts_done <= before else 0
+        if idle >= MOST_IDLE_SLICES or event.hops + 1 > MOST_HOPS:
+            error = NoProgress(f"given up after {event.hops + 1} pauses, {idle} of them without a new part")
+            raise self._failure(work, error) from error
+        self._library.release(work.lease)
+        unfinished = [item for item, record in sorted(work.files.items()) if record["status"] != STORED]
+        item = unfinished[0] if unfinished else len(work.files) + 1
+        return _paused(event, hops=event.hops + 1, item=item, parts_done=parts_done, idle_slices=idle)
+
+    def _downloaded(
+        self, event: MediumEvent, epoch: int, *, seconds: float = 0.0, already_stored: bool = False
+    ) -> MediaDownloaded:
+        records = [record for _, record in sorted(self._library.files(event.media_id).items())]
+        files = tuple(
+            StoredFile(key=r["key"], size=int(r["size"]), checksum=r["checksum"], proof=r["proof"])
+            for r in records[:FILES_IN_EVENT]
+        )
+        return MediaDownloaded(
+            sync_id=event.sync_id,
+            hops=event.hops,
+            media_id=event.media_id,
+            epoch=epoch,
+            files=files,
+            files_total=len(records),
+            bytes=sum(int(record["size"]) for record in records),
+            seconds=seconds,
+            already_stored=already_stored,
+        )
+
+    def _store_medium(self, work: _Work) -> None:
+        event = work.event
+        work.files = self._library.files(event.media_id)
+        listing = work.lane.call(lambda token: self._gopro.download_listing(token, event.media_id))
+        manifest = read_manifest(listing, item_count=event.item_count)
+        known = {str(record["origin"]): item for item, record in work.files.items()}
+        for item, original in assign_items(manifest.originals, known):
+            if work.files.get(item, {}).get("status") != STORED:
+                self._store_file(work, item, original)
+        if manifest.missing:
+            raise OriginalsMissing("; ".join(manifest.missing))
+        self._library.stored(
+            work.lease, item_count=event.item_count, files=len(work.files), total_bytes=work.bytes_done
+        )
+
+    def _store_file(self, work: _Work, item: int, original: Original) -> None:
+        def resolve() -> str:
+            listing = work.lane.call(lambda token: self._gopro.download_listing(token, work.event.media_id))
+            for fresh in read_manifest(listing, item_count=work.event.item_count).originals:
+                if fresh.origin == original.origin:
+                    return fresh.url
+            raise OriginalsMissing(f"GoPro no longer offers {original.origin}")
+
+        origin = Origin(original.url, resolve, hosts=self._hosts, http=self._cdn)
+        for _ in range(_RESTARTS):
+            if not work.may_go_on():
+                raise _Paused
+            try:
+                self._try_to_store(work, item, original, origin)
+            except (OriginChanged, UploadGone, KeyOccupied) as error:
+                logger.warning("A file starts over", item=item, why=str(error))
+            else:
+                return
+            finally:
+                work.bytes_under_way = work.parts_under_way = 0
+        raise TransientError(f"{original.origin} kept changing while it was stored")
+
+    def _try_to_store(self, work: _Work, item: int, original: Original, origin: Origin) -> None:
+        stream = origin.open(0)
+        try:
+            version = stream.version
+            if version.size == 0:
+                raise OriginBroken("the origin's file is empty")
+            ready = self._upload_for(work, item, original, version)
+            if isinstance(ready, StoredObject):
+                self._save_stored(work, item, original, version, ready, parts=1)
+                return
+
+            def progress(stored: int) -> None:
+                work.bytes_under_way, work.parts_under_way = stored, len(ready.parts)
+
+            progress(ready.bytes_done)
+            if not transfer(origin, self._bucket, ready, stream=stream, may_go_on=work.may_go_on, progress=progress):
+                raise _Paused
+        finally:
+            stream.close()
+        work.heartbeat.check()
+        try:
+            stored = self._bucket.complete(ready)
+        except (UploadGone, KeyOccupied):
+            # Completed before, by a worker that could not say so any more? The object tells.
+            found = self._bucket.find(ready.key)
+            if found is None or not found.is_copy_of(version, media_id=work.event.media_id, item=item):
+                raise
+            stored = found
+        self._save_stored(work, item, original, version, stored, parts=ready.part_count)
+
+    def _upload_for(self, work: _Work, item: int, original: Original, version: Version) -> Upload | StoredObject:
+        """The upload to go on with: the one begun earlier if it is of this version, else a new one.
+
+        Or the object, where it is in the bucket already.
+        """
+        event, record = work.event, work.files.get(item)
+        if record and record.get("upload_id"):
+            key, upload_id = str(record["key"]), str(record["upload_id"])
+            if Version(size=int(record["size"]), etag=str(record["origin_etag"])) == version:
+                try:
+                    return self._bucket.resume(upload_id, key, version, part_size=int(record["part_size"]))
+                except UploadGone:
+                    logger.info("The upload begun earlier is gone", item=item)
+            else:
+                # First this, then a new one: there is never more than one live upload of an item.
+                self._bucket.abort(key, upload_id)
+        key = str(record["key"]) if record else self._new_key(work, item, original)
+        for candidate in (key, other_key(key, version.etag)):
+            found = self._bucket.find(candidate)
+            if found is None:
+                return self._begin(work, item, original, version, candidate)
+            if found.is_copy_of(version, media_id=event.media_id, item=item):
+                return found
+        raise PermanentError(f"other objects lie at {key} and at the key that would take its place")
+
+    def _new_key(self, work: _Work, item: int, original: Original) -> str:
+        taken = {str(record["key"]) for record in work.files.values()}
+        return object_key(work.event, item=item, name=original.name, taken=taken)
+
+    def _begin(self, work: _Work, item: int, original: Original, version: Version, key: str) -> Upload:
+        metadata = object_metadata(
+            work.event, item=item, name=original.name, origin_etag=version.etag, origin_size=version.size
+        )
+        part_size = choose_part_size(version, memory_bytes=self._part_memory)
+        upload = self._bucket.begin(key, version, part_size=part_size, metadata=metadata)
+        try:
+            self._save(work, item, original, version, key, status=UPLOADING, part_size=part_size,
+                       part_count=upload.part_count, upload_id=upload.upload_id)  # fmt: skip
+        except BaseException:
+            self._bucket.abort(key, upload.upload_id)  # nobody will know of it
+            raise
+        return upload
+
+    def _save_stored(
+        self, work: _Work, item: int, original: Original, version: Version, stored: StoredObject, *, parts: int
+    ) -> None:
+        self._save(work, item, original, version, stored.key, status=STORED, part_count=parts, etag=stored.etag,
+                   checksum=stored.checksum, proof=stored.proof(version))  # fmt: skip
+        work.bytes_under_way = work.parts_under_way = 0
+
+    def _save(self, work: _Work, item: int, original: Original, version: Version, key: str, **more: str | int) -> None:
+        record: Mapping[str, Any] = {
+            "origin": original.origin,
+            "original_name": original.name,
+            "key": key,
+            "size": version.size,
+            "origin_etag": version.etag,
+            **more,
+        }
+        self._library.save_file(work.lease, item, record)
+        work.files[item] = dict(record)
+
+
+_MEDIUM = tuple(f.name for f in fields(MediumEvent) if f.name not in ("hops", "causation_id", "occurred_at"))
+_PLACE = ("item", "parts_done", "idle_slices")
+
+
+def _paused(event: MediumEvent, **changes: int) -> MediaDownloadPaused:
+    names = (*_MEDIUM, *_PLACE) if isinstance(event, MediaDownloadPaused) else _MEDIUM
+    known: dict[str, Any] = {name: getattr(event, name) for name in names}
+    return MediaDownloadPaused(**{**known, **changes})

@@ -1,0 +1,106 @@
+"""The processes of a local stage: started in sessions of their own, found again later, ended with all their children.
+
+A pid alone proves nothing, since systems use pids again. So a process is recorded with its start time, and everything
+that belongs to a stage carries the stage's random mark in its environment, which children inherit.
+"""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MARK = "CLOUD_SYNC_STAGE"  # the environment variable that says to which stage a process belongs
+
+# Those that this process started itself, to be waited for when they end: else they stay on as zombies.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+_START_TOLERANCE = 1.0  # seconds; systems round the start time differently as their clocks are set
+
+
+@dataclass(frozen=True)
+class StageProcess:
+    """A process that a stage started."""
+
+    name: str
+    pid: int
+    started: float  # unix seconds
+
+    def find(self) -> psutil.Process | None:
+        """The running process, or None when it has ended, even if its pid has been given to another."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _START_TOLERANCE
+        except psutil.Error:
+            return None
+        return process if same and _runs(process) else None
+
+
+def start(
+    name: str, command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path, mark: str, cwd: Path
+) -> StageProcess:
+    """Starts a command that outlives this process; its output goes to `log`."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**environment, MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    return StageProcess(name=name, pid=child.pid, started=psutil.Process(child.pid).create_time())
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """All running processes that carry the mark, children of children included."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and _runs(process):
+                found.append(process)
+    return found
+
+
+def end(recorded: Iterable[StageProcess], mark: str, *, grace: float = 5.0) -> None:
+    """Ends the recorded processes, their children and all that carry the mark; waits until they are gone.
+
+    Those that have not ended `grace` seconds after being asked to are killed. What is not running does no harm.
+    """
+    doomed = {process.pid: process for process in marked(mark)}
+    for process in filter(None, (one.find() for one in recorded)):
+        with contextlib.suppress(psutil.Error):
+            doomed |= {child.pid: child for child in [process, *process.children(recursive=True)]}
+    for process in doomed.values():
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _wait(doomed.values(), grace)
+    for process in doomed.values():
+        with contextlib.suppress(psutil.Error):
+            if _runs(process):
+                process.kill()
+    _wait(doomed.values(), grace)
+    for pid in doomed.keys() & _children.keys():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _children.pop(pid).wait(timeout=grace)
+
+
+def _wait(processes: Iterable[psutil.Process], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    left = list(processes)
+    while left and time.monotonic() < deadline:
+        left = [process for process in left if _runs(process)]
+        time.sleep(0.05 if left else 0)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it does anything still. One that only waits for its parent to take note of its end does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from services.shared.gopro.media import UnexpectedAnswer, whole_number
+from services.shared.gopro.media import UnexpectedAnswer, text, whole_number
 
 _NUMBER_IN_PATH = re.compile(r"/(\d+)\.[^/.]+$")
 _FILE_NAME = re.compile(r"filename\*?=(?:UTF-8'')?\"?([^\";]+)\"?", re.IGNORECASE)
@@ -60,8 +60,7 @@ def read_manifest(listing: Mapping[str, Any], *, item_count: int) -> Manifest:
         return Manifest(originals=(), missing=("GoPro offers no original, only renditions made from it",))
 
     numbered = [*_number(chosen, label), *_number(raws, "raw_photo")]
-    name = listing.get("filename")
-    fallback = name if isinstance(name, str) else ""
+    fallback = text(listing.get("filename"))
     originals = tuple(
         Original(origin=origin, number=number, name=_file_name(entry["url"]) or fallback, url=entry["url"])
         for origin, number, entry in numbered
@@ -95,7 +94,9 @@ def _first_free(taken: Iterable[int]) -> int:
 
 
 def _entries(embedded: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    entries = embedded.get(name) or []
+    entries = embedded.get(name)
+    if entries is None:
+        return []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UnexpectedAnswer(f"GoPro's download listing has an unreadable `{name}`: its API has changed")
     return entries

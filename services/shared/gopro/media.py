@@ -44,13 +44,13 @@ def read_medium(row: Mapping[str, Any]) -> ListedMedium:
         raise UnexpectedAnswer("GoPro's listing has a row without an id")
     return ListedMedium(
         media_id=media_id,
-        type=_text(row.get("type")),
-        filename=_text(row.get("filename")),
-        captured_at=_text(row.get("captured_at")) or _text(row.get("created_at")) or None,
+        type=text(row.get("type")),
+        filename=text(row.get("filename")),
+        captured_at=text(row.get("captured_at")) or text(row.get("created_at")) or None,
         size=whole_number(row.get("file_size")),
         item_count=max(1, whole_number(row.get("item_count")) or 1),
-        state=_text(row.get("ready_to_view")),
-        camera=_text(row.get("camera_model")),
+        state=text(row.get("ready_to_view")),
+        camera=text(row.get("camera_model")),
     )
 
 
@@ -65,5 +65,6 @@ def whole_number(value: object) -> int | None:
     return None
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def text(value: object) -> str:
+    """The text, fit for UTF-8 (JSON can escape halves of characters); empty when it is none."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""

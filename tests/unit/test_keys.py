@@ -1,0 +1,118 @@
+"""Where originals lie: safe, unique and dated, whatever a file is called."""
+
+import unicodedata
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.downloader.keys import object_key, object_metadata, other_key, safe_name
+from services.shared.events import MediaDiscovered
+
+
+def medium(**fields: object) -> MediaDiscovered:
+    known: dict[str, object] = {
+        "sync_id": "s-1",
+        "media_id": "6a93",
+        "filename": "GX010123.MP4",
+        "captured_at": "2026-01-30T21:08:11Z",
+        "camera": "HERO13 Black",
+    }
+    return MediaDiscovered(**{**known, **fields})  # type: ignore[arg-type]
+
+
+def test_a_key_is_dated_by_capture_time_in_utc() -> None:
+    late = medium(captured_at="2026-01-30T23:30:00-05:00")
+    assert object_key(late, item=1, name="GX010123.MP4", taken=()) == "gopro/2026/01/31/6a93/GX010123.MP4"
+
+
+@pytest.mark.parametrize("captured_at", [None, "", "yesterday", "2026-13-45T00:00:00Z"])
+def test_a_medium_without_a_usable_date_has_a_key_all_the_same(captured_at: str | None) -> None:
+    assert object_key(medium(captured_at=captured_at), item=1, name="a.mp4", taken=()) == "gopro/0000/00/00/6a93/a.mp4"
+
+
+def test_the_first_year_of_the_calendar_keeps_four_digits() -> None:
+    assert object_key(medium(captured_at="0001-01-01T00:00:00Z"), item=1, name="a.mp4", taken=()).startswith(
+        "gopro/0001/01/01/"
+    )
+
+
+def test_equal_names_in_one_medium_get_their_item_number_also_when_they_differ_by_case_only() -> None:
+    first = object_key(medium(), item=1, name="GX01.MP4", taken=())
+    second = object_key(medium(), item=2, name="gx01.mp4", taken=[first])
+    third = object_key(medium(), item=3, name="GX01.MP4", taken=[first, second])
+    assert [k.rpartition("/")[2] for k in (first, second, third)] == ["GX01.MP4", "gx01-2.mp4", "GX01-3.MP4"]
+
+
+def test_a_file_without_a_name_is_called_by_its_item() -> None:
+    assert object_key(medium(filename=""), item=2, name="", taken=()).endswith("/6a93/item-2")
+
+
+AWKWARD = [
+    "../../x",
+    "/etc/passwd",
+    "a\x00b.mp4",
+    "..\\..\\x.mp4",
+    "\u202egpj.exe",
+    "📷.MP4",
+    "e\u0301.mp4",
+    "…",
+    " ",
+    ".",
+]
+
+
+@given(name=st.text() | st.sampled_from(AWKWARD), media_id=st.text(min_size=1, max_size=80), item=st.integers(1, 9999))
+@example(name="x" * 2000 + ".MP4", media_id="é" * 300, item=1)
+@example(name="ab." + "c" * 3000, media_id="..", item=1)
+def test_a_key_never_leaves_its_folder_and_always_fits(name: str, media_id: str, item: int) -> None:
+    key = object_key(medium(media_id=media_id), item=item, name=name, taken=())
+    root, year, month, day, folder, file = key.split("/")
+    assert (root, year, month, day) == ("gopro", "2026", "01", "30")
+    assert folder not in ("", ".", "..")
+    assert file
+    assert file[0] not in ". "
+    assert not any(unicodedata.category(c).startswith("C") or c in "\\?#%&\"'<>|*: " for c in folder + file)
+    assert len(key.encode()) <= 1024
+    assert len(other_key(key, "etag").encode()) <= 1024
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from(AWKWARD), max_size=30))
+def test_keys_within_a_medium_are_unique_whatever_the_names(names: list[str]) -> None:
+    taken: list[str] = []
+    for item, name in enumerate(names, start=1):
+        taken.append(object_key(medium(), item=item, name=name, taken=taken))
+    assert len({key.casefold() for key in taken}) == len(names)
+
+
+@given(st.lists(st.text(min_size=1, max_size=70), unique=True, min_size=2, max_size=10))
+def test_two_media_never_share_a_folder(media_ids: list[str]) -> None:
+    assert len({object_key(medium(media_id=m), item=1, name="x", taken=()) for m in media_ids}) == len(media_ids)
+
+
+def test_composed_and_decomposed_names_are_the_same_name() -> None:
+    assert safe_name("e\u0301.mp4", fallback="f") == safe_name("\u00e9.mp4", fallback="f")
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_metadata_is_ascii_fits_and_can_be_read_back(name: str, camera: str) -> None:
+    metadata = object_metadata(medium(camera=camera), item=2, name=name, origin_etag="abc-2", origin_size=7)
+    assert sum(len(key) + len(value) for key, value in metadata.items()) <= 2048
+    assert "".join(metadata.values()).isascii()
+    assert not any(c < " " for c in "".join(metadata.values()))
+    assert (name or "GX010123.MP4").startswith(unquote(metadata["original-name"]))
+
+
+def test_metadata_says_what_the_object_is() -> None:
+    metadata = object_metadata(medium(), item=2, name="Ä 1.MP4", origin_etag="abc-2", origin_size=7)
+    assert metadata == {
+        "media-id": "6a93",
+        "item": "2",
+        "original-name": "%C3%84%201.MP4",
+        "captured-at": "2026-01-30T21:08:11Z",
+        "camera": "HERO13%20Black",
+        "sync-id": "s-1",
+        "origin-etag": "abc-2",
+        "origin-size": "7",
+    }

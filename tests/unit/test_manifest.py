@@ -1,0 +1,141 @@
+"""Which files are originals: every shape of GoPro's download listing, and every trap in it."""
+
+from typing import Any
+
+import pytest
+
+from services.downloader.manifest import Manifest, assign_items, read_manifest
+from services.shared.gopro.media import UnexpectedAnswer
+
+CDN = "https://media-cdn-vod.gopro.com/m"
+
+
+def entry(path: str, *, name: str = "", **fields: Any) -> dict[str, Any]:
+    disposition = f"&response-content-disposition=attachment%3B%20filename%3D%22{name}%22" if name else ""
+    return {"url": f"{CDN}/{path}?Expires=1&Signature=s&Key-Pair-Id=k{disposition}", "available": True, **fields}
+
+
+def listing(*, filename: str = "GX010639.MP4", **embedded: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"filename": filename, "_embedded": {"files": [], "variations": [], "sidecar_files": [], **embedded}}
+
+
+def paths(manifest: Manifest) -> list[str]:
+    return [original.url.split("?")[0].removeprefix(f"{CDN}/") for original in manifest.originals]
+
+
+PROXY_FILE = entry("high_res_proxy_mp4/default/1.mp4", item_number=1)
+PROXIES = [
+    entry("edit_proxy/default/1.mp4", label="edit_proxy", type="mp4", height=2160),
+    entry("high_res_proxy_mp4/default/1.mp4", label="high_res_proxy_mp4", type="mp4", height=2160),
+]
+
+
+def test_a_single_videos_original_is_its_source_and_no_proxy_before_or_beside_it() -> None:
+    source = entry("source/default/1.mp4", label="source", type="mp4", height=2160)
+    found = read_manifest(listing(files=[PROXY_FILE], variations=[*PROXIES, source]), item_count=1)
+    assert paths(found) == ["source/default/1.mp4"]
+    assert not found.missing
+
+
+def test_a_chaptered_video_is_all_of_its_sources_in_order_with_their_own_names() -> None:
+    chapters = [
+        entry(f"source/default/{n}.mp4", name=f"GX0{n}0639.MP4", label="source", item_number=n) for n in (3, 1, 2)
+    ]
+    joined = entry("concat/default/1.mp4", label="concat")
+    found = read_manifest(listing(files=[PROXY_FILE], variations=[joined, *chapters, *PROXIES]), item_count=3)
+    assert [(o.number, o.name) for o in found.originals] == [(n, f"GX0{n}0639.MP4") for n in (1, 2, 3)]
+    assert not found.missing
+
+
+def test_where_chapters_are_not_numbered_the_number_in_the_path_counts() -> None:
+    chapters = [entry(f"source/default/{n}.mp4", label="source") for n in (2, 1)]
+    found = read_manifest(listing(variations=chapters), item_count=2)
+    assert [(o.number, o.origin) for o in found.originals] == [(1, "source/default/1"), (2, "source/default/2")]
+
+
+def test_a_burst_is_every_file_and_not_its_cover() -> None:
+    photos = [entry(f"files/{n}.jpg", item_number=n) for n in range(1, 31)]
+    cover = entry("source/default/1.jpg", label="source", type="jpg")
+    found = read_manifest(listing(files=photos, variations=[cover]), item_count=30)
+    assert paths(found) == [f"files/{n}.jpg" for n in range(1, 31)]
+    assert not found.missing
+
+
+def test_an_edits_original_is_the_baked_source_although_its_source_is_a_project_file() -> None:
+    project = entry("source/default/1.json", label="source", type="json")
+    baked = entry("baked_source/default/1.mp4", label="baked_source", type="mp4")
+    found = read_manifest(listing(filename="", variations=[project, baked]), item_count=7)
+    assert paths(found) == ["baked_source/default/1.mp4"]
+    assert not found.missing
+
+
+def test_a_raw_photo_is_the_photo_and_its_raw_sidecar() -> None:
+    photo = entry("source/default/1.jpg", label="source", type="jpg")
+    raw = entry("raw_photo/default/1.gpr", label="raw_photo", type="gpr", item_number=1)
+    other = entry("gpmf/default/1.mp4", label="gpmf", type="mp4")
+    found = read_manifest(listing(variations=[photo], sidecar_files=[other, raw]), item_count=1)
+    assert paths(found) == ["source/default/1.jpg", "raw_photo/default/1.gpr"]
+    assert [item for item, _ in assign_items(found.originals, {})] == [1, 2]
+
+
+def test_without_any_original_the_manifest_says_so_and_takes_no_proxy() -> None:
+    found = read_manifest(listing(files=[PROXY_FILE], variations=PROXIES), item_count=1)
+    assert found.originals == ()
+    assert "no original" in found.missing[0]
+
+
+def test_files_that_are_proxies_never_count_as_a_bursts_photos() -> None:
+    proxies = [entry(f"high_res_proxy_mp4/default/{n}.mp4", item_number=n) for n in (1, 2)]
+    found = read_manifest(listing(files=proxies), item_count=2)
+    assert found.originals == ()
+
+
+@pytest.mark.parametrize("available", [False, "false", None])
+def test_an_unavailable_chapter_is_missing_and_the_others_are_offered(available: object) -> None:
+    first = entry("source/default/1.mp4", label="source", item_number=1)
+    second = entry("source/default/2.mp4", label="source", item_number=2) | {"available": available}
+    found = read_manifest(listing(variations=[first, second]), item_count=2)
+    assert paths(found) == ["source/default/1.mp4"]
+    assert found.missing == ("GoPro marks source/default/2 as not available",)
+
+
+def test_fewer_originals_than_items_are_said_to_be_missing() -> None:
+    only = entry("source/default/1.mp4", label="source", item_number=1)
+    found = read_manifest(listing(variations=[only]), item_count=3)
+    assert len(found.originals) == 1
+    assert found.missing == ("GoPro lists 3 items and offers 1",)
+
+
+def test_two_lenses_with_one_number_are_two_originals() -> None:
+    lenses = [entry(f"source/{p}/1.mp4", label="source", item_number=1, camera_position=p) for p in ("front", "back")]
+    found = read_manifest(listing(variations=lenses), item_count=2)
+    assert sorted(paths(found)) == ["source/back/1.mp4", "source/front/1.mp4"]
+    assert sorted(item for item, _ in assign_items(found.originals, {})) == [1, 2]
+
+
+def test_entries_that_can_not_be_told_apart_are_numbered_by_position() -> None:
+    same = [entry("s", label="source", item_number=1), entry("t", label="source", item_number=1)]
+    found = read_manifest(listing(variations=same), item_count=2)
+    assert [o.origin for o in found.originals] == ["source/1", "source/2"]
+
+
+def test_a_medium_that_has_grown_keeps_the_item_numbers_that_it_has() -> None:
+    photo = entry("files/1.jpg", item_number=1)
+    raw = entry("raw_photo/1.gpr", label="raw_photo", item_number=1)
+    more = [photo, entry("files/2.jpg", item_number=2)]
+    grown = read_manifest(listing(files=more, sidecar_files=[raw]), item_count=2)
+    known = {"files/default/1": 1, "raw_photo/default/1": 2}
+    assert {o.origin: item for item, o in assign_items(grown.originals, known)} == {**known, "files/default/2": 3}
+
+
+@pytest.mark.parametrize(
+    "broken", [{}, {"_embedded": []}, {"_embedded": {"variations": {}}}, {"_embedded": {"files": [1]}}]
+)
+def test_a_listing_of_another_shape_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        read_manifest(broken, item_count=1)
+
+
+def test_no_signed_url_shows_in_a_repr() -> None:
+    found = read_manifest(listing(variations=[entry("source/1.mp4", label="source")]), item_count=1)
+    assert "Signature" not in repr(found)

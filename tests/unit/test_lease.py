@@ -1,0 +1,167 @@
+"""Leases and epochs of the library table."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from services.downloader.lease import LEASE, AlreadyStored, Busy, Lease, Library
+from services.shared.errors import TransientError
+from services.shared.events import MediaDiscovered
+from services.shared.inbox import Fenced, Heartbeat
+from services.shared.library import medium_records
+
+TABLE = "library"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "unit-test")
+    with mock_aws():
+        resource = boto3.resource("dynamodb", region_name="eu-central-1")
+        keys = [("media_id", "S", "HASH"), ("item", "N", "RANGE")]
+        resource.create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": n, "KeyType": k} for n, _, k in keys],
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": t} for n, t, _ in keys],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield resource.meta.client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def library(client: Any, clock: Clock) -> Library:
+    return Library(client, TABLE, now=clock, sleep=lambda _: None)
+
+
+def medium(sync_id: str = "s-1", item_count: int = 1) -> MediaDiscovered:
+    return MediaDiscovered(sync_id=sync_id, media_id="m-1", filename="GX010123.MP4", item_count=item_count)
+
+
+def taken(library: Library, event: MediaDiscovered | None = None) -> Lease:
+    lease = library.take(event or medium())
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def test_a_medium_under_a_live_lease_is_busy_and_after_its_end_it_is_not(library: Library, clock: Clock) -> None:
+    first = taken(library)
+    busy = library.take(medium("s-2"))
+    assert isinstance(busy, Busy)
+    assert busy.seconds_left == LEASE.total_seconds()
+    clock.now += LEASE
+    assert taken(library, medium("s-2")).epoch == first.epoch + 1
+
+
+def test_a_lease_ends_before_a_killed_workers_message_is_visible_again() -> None:
+    assert LEASE.total_seconds() < Heartbeat.HIDDEN_SECONDS
+    assert LEASE.total_seconds() > Heartbeat.PATIENCE_SECONDS  # a worker that can't renew stops before another starts
+
+
+def test_renewing_keeps_a_medium_busy_and_notes_the_progress(library: Library, clock: Clock, client: Any) -> None:
+    lease = taken(library)
+    clock.now += timedelta(seconds=100)
+    library.renew(lease, bytes_done=7)
+    clock.now += timedelta(seconds=100)
+    assert isinstance(library.take(medium()), Busy)
+    assert medium_records(client, TABLE, ["m-1"])["m-1"]["bytes_done"] == 7
+
+
+def test_a_released_lease_is_free_at_once(library: Library) -> None:
+    lease = taken(library)
+    library.release(lease)
+    assert taken(library).epoch == lease.epoch + 1
+
+
+@pytest.mark.parametrize("write", ["renew", "release", "save_file", "stored", "failed"])
+def test_a_worker_of_an_older_epoch_can_write_nothing(library: Library, clock: Clock, client: Any, write: str) -> None:
+    old = taken(library)
+    clock.now += LEASE
+    taken(library)
+    before = client.scan(TableName=TABLE)["Items"]
+    writes: dict[str, Any] = {
+        "renew": lambda: library.renew(old, bytes_done=1),
+        "release": lambda: library.release(old),
+        "save_file": lambda: library.save_file(old, 1, {"key": "k"}),
+        "stored": lambda: library.stored(old, item_count=1, files=1, total_bytes=1),
+        "failed": lambda: library.failed(old, "why"),
+    }
+    with pytest.raises(Fenced):
+        writes[write]()
+    assert client.scan(TableName=TABLE)["Items"] == before
+
+
+def test_a_stored_medium_is_not_taken_again_by_another_sync(library: Library) -> None:
+    lease = taken(library)
+    library.stored(lease, item_count=1, files=1, total_bytes=5)
+    assert library.take(medium("s-2")) == AlreadyStored(epoch=lease.epoch, sync_id="s-1")
+
+
+def test_a_stored_medium_that_has_grown_is_taken_again(library: Library) -> None:
+    library.stored(taken(library), item_count=1, files=1, total_bytes=5)
+    assert isinstance(library.take(medium("s-2", item_count=2)), Lease)
+
+
+def test_a_failed_medium_says_why_and_can_be_taken_again(library: Library, client: Any) -> None:
+    library.failed(taken(library), "x" * 1000)
+    record = medium_records(client, TABLE, ["m-1"])["m-1"]
+    assert (record["status"], record["sync_id"], len(record["reason"])) == ("FAILED", "s-1", 300)
+    assert isinstance(library.take(medium("s-2")), Lease)
+    assert "reason" not in medium_records(client, TABLE, ["m-1"])["m-1"]
+
+
+def test_file_records_come_back_by_item_without_the_mediums_own(library: Library) -> None:
+    lease = taken(library)
+    library.save_file(lease, 2, {"key": "b", "size": 2})
+    library.save_file(lease, 1, {"key": "a", "size": 1})
+    assert {item: record["key"] for item, record in library.files("m-1").items()} == {1: "a", 2: "b"}
+
+
+class Conflicting:
+    """A client whose writes collide so often before they go through."""
+
+    def __init__(self, client: Any, times: int) -> None:
+        self.client, self.times = client, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        self.times -= 1
+        if self.times >= 0:
+            response: Any = {
+                "Error": {"Code": "TransactionCanceledException", "Message": "cancelled"},
+                "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}],
+            }
+            raise ClientError(response, "TransactWriteItems")
+        return self.client.transact_write_items(**request)
+
+
+def test_a_write_that_collides_with_the_own_heartbeat_is_tried_again(client: Any) -> None:
+    library = Library(Conflicting(client, 3), TABLE, sleep=lambda _: None)  # type: ignore[arg-type]
+    library.save_file(taken(library), 1, {"key": "a"})
+    assert library.files("m-1")[1]["key"] == "a"
+
+
+def test_a_write_that_keeps_colliding_fails_for_this_try(client: Any) -> None:
+    library = Library(Conflicting(client, 99), TABLE, sleep=lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(TransientError):
+        library.save_file(taken(library), 1, {"key": "a"})

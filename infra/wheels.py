@@ -27,7 +27,7 @@ class Platform:
 
 
 def pip_configuration() -> dict[str, str]:
-    """pip's settings by their bare names, such as `index-url`, the strongest source winning."""
+    """The settings of pip by their bare names, such as `index-url`; the strongest source wins."""
     answer = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True
     ).stdout
@@ -41,7 +41,7 @@ def pip_configuration() -> dict[str, str]:
 
 
 def uv_environment(pip: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for uv, which reads no pip configuration: the index that pip uses, unless uv was given its own."""
+    """The environment for uv, which reads no pip configuration: pip's index, unless uv was given its own."""
     handed_on = {
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
         "UV_INDEX": " ".join(pip.get("extra-index-url", "").split()),

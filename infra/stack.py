@@ -70,18 +70,18 @@ class CloudSync(cdk.Stack):
             timeout=cdk.Duration.seconds(120),
             memory_megabytes=256,
             environment={
-                "CREDENTIALS_SECRET": store.credentials.secret_arn,
-                "REFRESH_SECRET": store.refresh.secret_arn,
-                "SESSION_SECRET": store.session.secret_arn,
+                "CREDENTIALS_SECRET": store.credentials_arn,
+                "REFRESH_SECRET": store.refresh_arn,
+                "SESSION_SECRET": store.session_arn,
                 "AUTHENTICATOR_TABLE": store.authenticator.table_name,
                 "GOPRO_API_URL": settings.gopro_api_url,
                 "DOWNLOAD_HOSTS": ",".join(settings.download_hosts),
                 "SCHEDULE_TIME_ZONE": settings.schedule_time_zone,
             },
         )
-        service.may("secretsmanager:GetSecretValue", on=store.credentials.secret_arn)
-        for written in (store.refresh, store.session):
-            service.may("secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", on=written.secret_arn)
+        service.may("secretsmanager:GetSecretValue", on=store.credentials_arn)
+        for written in (store.refresh_arn, store.session_arn):
+            service.may("secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue", on=written)
         service.may(
             "dynamodb:GetItem",
             "dynamodb:PutItem",
@@ -104,7 +104,7 @@ class CloudSync(cdk.Stack):
             timeout=cdk.Duration.seconds(900),
             memory_megabytes=512,
             environment={
-                "SESSION_SECRET": store.session.secret_arn,
+                "SESSION_SECRET": store.session_arn,
                 "LIBRARY_TABLE": store.library.table_name,
                 "MEDIA_BUCKET": store.media.bucket_name,
                 "GOPRO_API_URL": settings.gopro_api_url,
@@ -115,7 +115,7 @@ class CloudSync(cdk.Stack):
                 "LANE_WAIT_SECONDS": f"{settings.lane_wait_seconds:g}",
             },
         )
-        service.may("secretsmanager:GetSecretValue", on=store.session.secret_arn)
+        service.may("secretsmanager:GetSecretValue", on=store.session_arn)
         service.may("dynamodb:BatchGetItem", on=store.library.table_arn)
         service.may("s3:GetObject", "s3:PutObject", on=store.media.arn_for_objects("listings/*"))
         return service
@@ -135,7 +135,7 @@ class CloudSync(cdk.Stack):
             memory_megabytes=settings.downloader_memory_mb,
             concurrency=settings.concurrency,
             environment={
-                "SESSION_SECRET": store.session.secret_arn,
+                "SESSION_SECRET": store.session_arn,
                 "LIBRARY_TABLE": store.library.table_name,
                 "MEDIA_BUCKET": store.media.bucket_name,
                 "GOPRO_API_URL": settings.gopro_api_url,
@@ -144,7 +144,7 @@ class CloudSync(cdk.Stack):
                 "MEMORY_MEGABYTES": str(settings.downloader_memory_mb),
             },
         )
-        service.may("secretsmanager:GetSecretValue", on=store.session.secret_arn)
+        service.may("secretsmanager:GetSecretValue", on=store.session_arn)
         service.may(
             "dynamodb:GetItem",
             "dynamodb:Query",
@@ -225,7 +225,7 @@ class CloudSync(cdk.Stack):
             "SyncsTableName": store.syncs.table_name,
             "AuthenticatorTableName": store.authenticator.table_name,
             "NotificationTopicArn": self.notifications.topic_arn,
-            "CredentialsSecretName": store.credentials.secret_name,
+            "CredentialsSecretName": store.credentials_arn,  # its ARN, which every command takes for a name
             "ScheduleGroupName": schedules.group.schedule_group_name,
             "DailyScheduleName": schedules.daily.schedule_name,
             "CatchUpScheduleName": schedules.catch_up.schedule_name,
@@ -248,7 +248,7 @@ class CloudSync(cdk.Stack):
             "EventBus": f"events/home?region={self.region}#/eventbus/{self.bus.event_bus_name}",
             "MediaBucket": f"s3/buckets/{self.store.media.bucket_name}?region={self.region}",
             "Schedules": f"scheduler/home?region={self.region}#schedules",
-            "Credentials": f"secretsmanager/secret?region={self.region}&name={self.store.credentials.secret_arn}",
+            "Credentials": f"secretsmanager/secret?region={self.region}&name={self.store.credentials_arn}",
             "Alarms": f"cloudwatch/home?region={self.region}#alarmsV2:",
             "Traces": f"cloudwatch/home?region={self.region}#xray:service-map/map",
         }

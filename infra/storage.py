@@ -44,11 +44,11 @@ class Storage(Construct):
         # stay as it is for ever: whatever the user or a service has put there survives every deployment.
         # The credentials are the user's, and the rotated refresh token may be the only one that GoPro still honours:
         # neither can be made again from here. A session is made anew by the next sync.
-        self.credentials = self._secret(
+        self.credentials_arn = self._secret(
             "Credentials", "GoPro credentials, filled in by the user", cdk.RemovalPolicy.RETAIN
         )
-        self.refresh = self._secret("Refresh", "The current refresh token", cdk.RemovalPolicy.RETAIN)
-        self.session = self._secret("Session", "The current access token", cdk.RemovalPolicy.DESTROY)
+        self.refresh_arn = self._secret("Refresh", "The current refresh token", cdk.RemovalPolicy.RETAIN)
+        self.session_arn = self._secret("Session", "The current access token", cdk.RemovalPolicy.DESTROY)
 
     def _table(
         self,
@@ -72,11 +72,13 @@ class Storage(Construct):
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
 
-    def _secret(self, construct_id: str, description: str, removal_policy: cdk.RemovalPolicy) -> secretsmanager.Secret:
-        return secretsmanager.Secret(
+    def _secret(self, construct_id: str, description: str, removal_policy: cdk.RemovalPolicy) -> str:
+        """A secret's ARN; by `Id`, as the emulator's reference to a secret is its name."""
+        secret = secretsmanager.CfnSecret(
             self,
             construct_id,
             description=f"{cdk.Stack.of(self).stack_name}: {description}",
-            secret_string_value=cdk.SecretValue.unsafe_plain_text("{}"),
-            removal_policy=removal_policy,
+            secret_string="{}",  # noqa: S106  # the placeholder
         )
+        secret.apply_removal_policy(removal_policy)
+        return secret.attr_id

@@ -1,0 +1,326 @@
+"""The CDN: signed URLs, and the files behind them as S3 behind CloudFront serves them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlencode
+
+from tests.gopro_cloud.clock import Clock
+from tests.gopro_cloud.contents import Content, Digests, Flipped, Generated, Piece
+from tests.gopro_cloud.exchange import Reply, Request, answered_otherwise, slowed
+from tests.gopro_cloud.faults import (
+    Corrupt,
+    Drop,
+    Endpoint,
+    ExpireAfter,
+    Fault,
+    FaultBook,
+    Gzip,
+    IgnoreRange,
+    NoLength,
+    Occasion,
+    Replace,
+    Truncate,
+    WrongRange,
+)
+from tests.gopro_cloud.library import Catalogue, Medium, Rendition, created_at
+
+KEY_PAIR_ID = "KFAKEKEYPAIRID"
+_CONTENT_TYPES = {"mp4": "video/mp4", "jpg": "image/jpeg", "json": "application/json", "gpx": "application/gpx+xml"}
+_CODES = {400: "InvalidArgument", 403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 416: "InvalidRange"}
+
+
+class Place(NamedTuple):
+    """What a CDN path leads to."""
+
+    media_id: str
+    label: str
+    item: int
+
+
+def path_of(medium: Medium, rendition: Rendition) -> str:
+    """`/cdn/<media id>/<label>/default/<item>.<extension>`: the item's number is in the path, as with GoPro."""
+    return f"/cdn/{quote(medium.media_id, safe='')}/{rendition.label}/default/{rendition.item}.{rendition.extension}"
+
+
+def place_of(path: str) -> Place | None:
+    """The reverse of `path_of`."""
+    found = re.fullmatch(r"/cdn/([^/]+)/(\w+)/default/(\d+)\.\w+", path)
+    return Place(unquote(found[1]), found[2], int(found[3])) if found else None
+
+
+def refusal(status: int) -> Reply:
+    """An error as S3 words it."""
+    code = _CODES.get(status, "InternalError")
+    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
+    return Reply(status=status, headers={"Content-Type": "application/xml"}, body=body.encode())
+
+
+class Signer:
+    """Signs URLs, each anew and for one method, and judges them by the cloud's clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        with self._lock:
+            self._served: dict[str, int] = {}
+            self._spent: set[str] = set()
+
+    def sign(self, path: str, filename: str, *, method: str, lifetime: float) -> str:
+        """The path with its query; `lifetime` in seconds from now, negative for a URL that is stale already."""
+        expires = str(int(self._clock.now() + lifetime))
+        disposition = "attachment; filename=" + '"' + filename.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        nonce = secrets.token_bytes(8)
+        return f"{path}?" + urlencode(
+            {
+                "Expires": expires,
+                "Signature": self._signature(nonce, method, path, expires, disposition),
+                "Key-Pair-Id": KEY_PAIR_ID,
+                "response-content-disposition": disposition,
+            },
+            quote_via=quote,
+        )
+
+    def _signature(self, nonce: bytes, *signed: str) -> str:
+        digest = hmac.digest(self._key, nonce + "\n".join(signed).encode(errors="surrogateescape"), "sha256")
+        return base64.urlsafe_b64encode(nonce + digest).decode().replace("=", "~")
+
+    def good(self, request: Request) -> bool:
+        """Whether the URL is signed for this very request, and neither expired nor spent."""
+        query = request.query
+        signature, expires = query.get("Signature", ""), query.get("Expires", "")
+        disposition = query.get("response-content-disposition", "")
+        try:
+            nonce = base64.urlsafe_b64decode(signature.replace("~", "="))[:8]
+        except ValueError:
+            return False
+        right = self._signature(nonce, request.method, request.path, expires, disposition)
+        if not hmac.compare_digest(right.encode(), signature.encode()) or query.get("Key-Pair-Id") != KEY_PAIR_ID:
+            return False
+        with self._lock:
+            return int(expires) > self._clock.now() and signature not in self._spent
+
+    def served(self, signature: str) -> int:
+        """How many bytes went through the URL so far."""
+        with self._lock:
+            return self._served.get(signature, 0)
+
+    def count(self, signature: str, sent: int) -> None:
+        with self._lock:
+            self._served[signature] = self._served.get(signature, 0) + sent
+
+    def spend(self, signature: str) -> None:
+        """The URL is no longer good."""
+        with self._lock:
+            self._spent.add(signature)
+
+
+class Cdn:
+    """Answers requests for files."""
+
+    def __init__(self, catalogue: Catalogue, signer: Signer, faults: FaultBook, digests: Digests) -> None:
+        self._catalogue = catalogue
+        self._signer = signer
+        self._faults = faults
+        self._digests = digests
+
+    def etag(self, medium: Medium, content: Content) -> str:
+        """The quoted ETag: the multipart one of the medium's part size, or one that tells nothing."""
+        if medium.etag_part_bytes is None:
+            return f'"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}"'
+        return f'"{self._digests.multipart_etag(content, medium.etag_part_bytes)}"'
+
+    def answer(self, request: Request, seen: Callable[[list[Fault]], None]) -> Reply:
+        """Answer one GET or HEAD; `seen` is told the faults that struck."""
+        if request.header("Authorization") is not None:
+            return refusal(400)
+        if request.method not in ("GET", "HEAD") or not self._signer.good(request):
+            return refusal(403)
+        place = place_of(request.path)
+        found = self._find(place) if place else None
+        if place is None or found is None:
+            return refusal(404)
+        medium, rendition = found
+        signature = request.query["Signature"]
+        start, end = wanted_range(request.header("Range"), rendition.content.size) or (0, rendition.content.size)
+        struck = self._faults.strike(
+            Occasion(
+                endpoint=Endpoint.CDN,
+                method=request.method,
+                media_id=place.media_id,
+                item=place.item,
+                label=place.label,
+                start=start,
+                end=end,
+                served=self._signer.served(signature),
+            )
+        )
+        seen(struck)
+        otherwise = answered_otherwise(struck, lambda status: self._plain(status, rendition.content))
+        if otherwise is not None:
+            return slowed(otherwise, struck)
+        cut_at: int | None = None
+        for fault in struck:
+            if isinstance(fault, Replace):
+                content = fault.content or _other(rendition.content, fault.size_delta)
+                self._catalogue.replace_content(place.media_id, place.label, place.item, content)
+                if start < fault.at_bytes:
+                    cut_at = fault.at_bytes
+                else:
+                    rendition = rendition._replace(content=content)
+        reply = self._serve(request, medium, rendition, struck, cut_at)
+        if reply.stream is not None:
+            reply.sent = lambda sent: self._signer.count(signature, sent)
+        return slowed(reply, struck)
+
+    def _find(self, place: Place) -> tuple[Medium, Rendition] | None:
+        medium = self._catalogue.get(place.media_id)
+        if medium is None or medium.gone:
+            return None
+        for rendition in medium.renditions():
+            if (rendition.label, rendition.item) == (place.label, place.item):
+                return medium, rendition
+        return None
+
+    def _plain(self, status: int, content: Content) -> Reply:
+        reply = refusal(status)
+        if status == 416:
+            reply.headers["Content-Range"] = f"bytes */{content.size}"
+        return reply
+
+    def _serve(
+        self, request: Request, medium: Medium, rendition: Rendition, struck: list[Fault], cut_at: int | None
+    ) -> Reply:
+        content = rendition.content
+        size = content.size
+        etag = self.etag(medium, content)
+        # Another original has another date, but the same one whenever it is asked for.
+        modified = created_at(medium) + int(hashlib.sha256(etag.encode()).hexdigest()[:4], 16) % 3600
+        headers = {
+            "Content-Type": _CONTENT_TYPES.get(rendition.extension, "binary/octet-stream"),
+            "ETag": etag,
+            "Last-Modified": formatdate(modified, usegmt=True),
+            "Accept-Ranges": "bytes",
+        }
+        if disposition := request.query.get("response-content-disposition"):
+            headers["Content-Disposition"] = disposition
+        if (wanted := request.header("If-Match")) is not None and wanted != "*" and etag not in _etags(wanted):
+            return refusal(412)
+        header = request.header("Range")
+        condition = request.header("If-Range")
+        if condition is not None and condition != etag and not _same_date(condition, modified):
+            header = None
+        if any(isinstance(fault, IgnoreRange) for fault in struck):
+            header = None
+        asked = wanted_range(header, size)
+        if asked is not None and asked[0] >= size:
+            return self._plain(416, content)
+        status = 200
+        start, end = asked or (0, size)
+        if asked is not None:
+            status = 206
+            for fault in struck:
+                if isinstance(fault, WrongRange):
+                    start = min(start + fault.shift, size - 1)
+                    end = max(start + 1, min(end + fault.shift, size))
+                    size += fault.total_delta
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        for fault in struck:
+            if isinstance(fault, Corrupt):
+                content = Flipped(content, (fault.at_bytes,))
+        if request.method == "HEAD":
+            return Reply(status=status, headers=headers, stream=(), length=end - start)
+        reply = Reply(status=status, headers=headers, length=end - start)
+        if cut_at is not None:
+            reply.ending = "cut"
+        for fault in struck:
+            match fault:
+                case Drop():
+                    cut_at, reply.ending = fault.at_bytes, "reset"
+                case Truncate():
+                    cut_at, reply.ending = fault.at_bytes, "cut"
+                    if fault.honest:
+                        reply.length, reply.ending = max(0, min(end, cut_at) - start), "whole"
+                case ExpireAfter():
+                    signature = request.query["Signature"]
+                    left = fault.served_bytes - self._signer.served(signature)
+                    self._signer.spend(signature)
+                    if left <= 0:
+                        return refusal(403)
+                    if fault.cut and left < end - start:
+                        cut_at, reply.ending = start + left, "cut"
+        stop = end if cut_at is None else max(start, min(end, cut_at))
+        reply.stream = content.read(start, stop)
+        if any(isinstance(fault, Gzip) for fault in struck):
+            headers["Content-Encoding"] = "gzip"
+            reply.stream, reply.length = _gzipped(content.read(start, stop)), None
+        if any(isinstance(fault, NoLength) for fault in struck):
+            reply.length = None
+        return reply
+
+
+def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """The half-open range that a Range header wants of `size` bytes; None for the whole (also where S3 ignores it).
+
+    A range that begins at or past the end comes back as (size, size): it can't be satisfied.
+    """
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip()) if header else None
+    if found is None or found[1] == found[2] == "":
+        return None
+    if found[1] == "":
+        last = int(found[2])
+        return (max(0, size - last), size) if last else (size, size)
+    start = int(found[1])
+    end = int(found[2]) + 1 if found[2] else size
+    if end <= start and found[2]:
+        return None
+    return (size, size) if start >= size else (start, min(end, size))
+
+
+def _etags(header: str) -> list[str]:
+    return [one.strip() for one in header.split(",")]
+
+
+def _same_date(header: str, modified: float) -> bool:
+    try:
+        return int(parsedate_to_datetime(header).timestamp()) == int(modified)
+    except ValueError:
+        return False
+
+
+def _other(content: Content, size_delta: int) -> Content:
+    seed = hashlib.sha256(f"in the place of {content!r}".encode()).hexdigest()
+    return Generated(max(0, content.size + size_delta), seed)
+
+
+def _gzipped(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    squeeze = zlib.compressobj(1, wbits=31)
+    for piece in pieces:
+        if out := squeeze.compress(piece):
+            yield out
+    yield squeeze.flush()
+
+
+def digest_row(cdn: Cdn, digests: Digests, medium: Medium, number: int, rendition: Rendition) -> dict[str, Any]:
+    """One original as the control API tells of it; `item` counts all originals of the medium from 1."""
+    return {
+        "item": number,
+        "label": rendition.label,
+        "filename": rendition.filename,
+        "size": rendition.content.size,
+        "sha256": digests.sha256(rendition.content),
+        "etag": cdn.etag(medium, rendition.content),
+    }

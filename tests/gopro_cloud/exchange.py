@@ -1,0 +1,117 @@
+"""A request as the cloud's parts see it, and a reply as they leave it to the server to send."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from email.utils import formatdate
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.gopro_cloud.contents import Piece
+from tests.gopro_cloud.faults import Answer, Delay, Fault, Hangup, HtmlPage, Redirect, Throttle, ZeroBytes
+
+BLOCKED_PAGE = (
+    "<!DOCTYPE HTML><html><head><title>ERROR: The request could not be satisfied</title></head>"
+    "<body><h1>403 ERROR</h1><h2>Request blocked.</h2></body></html>"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """`path` is still percent-encoded; of a query parameter given twice the last counts."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Message
+    body: bytes = b""
+
+    @classmethod
+    def of(cls, method: str, target: str, headers: Message, body: bytes) -> Request:
+        parts = urlsplit(target)
+        return cls(method, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, body)
+
+    def header(self, name: str) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else str(value)
+
+
+@dataclass(kw_only=True)
+class Reply:
+    """What to send, and how.
+
+    `stream` (instead of `body`) comes with its `length` in bytes, or None for a chunked body. A stream that ends early
+    breaks the connection: `cut` closes it as if the body were over, `reset` resets it. `silent` sends nothing at all.
+    """
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    stream: Iterable[Piece] | None = None
+    length: int | None = None
+    ending: Literal["whole", "cut", "reset"] = "whole"
+    silent: bool = False
+    delay: float = 0.0
+    bytes_per_second: float | None = None
+    sent: Callable[[int], None] | None = None
+
+
+def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(
+        status=status,
+        headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})},
+        body=json.dumps(body).encode(),
+    )
+
+
+def html_reply(status: int, page: str = BLOCKED_PAGE) -> Reply:
+    return Reply(status=status, headers={"Content-Type": "text/html"}, body=page.encode())
+
+
+def slowed(reply: Reply, faults: Iterable[Fault]) -> Reply:
+    """The reply as late and as slow as the faults want it."""
+    for fault in faults:
+        if isinstance(fault, Delay):
+            reply.delay += fault.seconds
+        elif isinstance(fault, Throttle):
+            reply.bytes_per_second = min(fault.bytes_per_second, reply.bytes_per_second or fault.bytes_per_second)
+    return reply
+
+
+def answered_otherwise(faults: Iterable[Fault], plain: Callable[[int], Reply]) -> Reply | None:
+    """The reply of a fault that takes the place of the true one; `plain` makes the usual one for a status."""
+    for fault in faults:
+        match fault:
+            case Answer():
+                return _answer(fault, plain)
+            case Hangup():
+                return Reply(status=0, silent=True, ending="reset")
+            case Redirect():
+                return Reply(status=fault.status, headers={"Location": fault.location})
+            case HtmlPage():
+                return html_reply(200, "<!DOCTYPE html><html><body><h1>We'll be right back</h1></body></html>")
+            case ZeroBytes():
+                return Reply(status=200, headers={"Content-Type": "application/octet-stream"})
+    return None
+
+
+def _answer(fault: Answer, plain: Callable[[int], Reply]) -> Reply:
+    if fault.html:
+        reply = html_reply(fault.status)
+    else:
+        reply = plain(fault.status)
+    if fault.body is not None:
+        reply.body = fault.body.encode()
+    if fault.retry_after is not None:
+        seconds = str(fault.retry_after)
+        # The date is real time, like the Date header: a client waits in real time too.
+        reply.headers["Retry-After"] = seconds if fault.retry_after_as == "seconds" else _date_in(fault.retry_after)
+    return reply
+
+
+def _date_in(seconds: int) -> str:
+    return formatdate(time.time() + seconds, usegmt=True)

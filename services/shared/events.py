@@ -2,17 +2,19 @@
 
 On the wire (`detail-type` is the class name, `source` is `cloud-sync.<publisher>`):
 
-    {"metadata": {"event_id", "version", "sync_id", "causation_id", "occurred_at", "hops"}, "data": {…the class's fields…}}
+    {"metadata": {"event_id", "version", "sync_id", "causation_id", "occurred_at", "hops"},
+     "data": {…the class's fields…}}
 
 Readers are tolerant: fields they don't know are ignored. A field that is missing or of another type raises
-`MalformedEvent`, which names it. Adding a field with a default keeps the version.
+`MalformedEvent`, which names it and never says what was in it. Adding a field with a default keeps the version.
 """
 
 import json
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -25,15 +27,17 @@ _NAMESPACE = uuid.UUID("6f1c1a3e-6b0e-5d4c-9f55-0d6c5a2f4e11")
 _ENVELOPE_FIELDS = ("sync_id", "hops", "causation_id", "occurred_at")
 # A sync's name becomes part of object keys and table keys, so it has to be plain.
 _SYNC_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_QUOTED = re.compile("Invalid enum value .*(?= - at )", re.DOTALL)  # msgspec's one text that quotes what it was given
+_SYNC_ID_RULE = "`sync_id`: 1 to 100 letters, digits, '.', '_' or '-', not beginning with a mark"
 
 
 class MalformedEvent(ValueError):
-    """What arrived is not an event of this contract; the text says which field is wrong."""
+    """What arrived is not an event of this contract; the text names the field that is wrong, and holds no values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened. `sync_id`, `hops`, `causation_id` and `occurred_at` travel as the envelope's metadata."""
+    """Something that happened. The fields that all events have travel as the envelope's metadata."""
 
     sync_id: str
     hops: int = 0  # how often the work that this event belongs to has paused
@@ -46,8 +50,9 @@ class Event:
     @property
     def event_id(self) -> str:
         """The same for every repetition of the same fact, since it is derived from what happened."""
-        occurrence = [str(getattr(self, name)) for name in self.identity]
-        return str(uuid.uuid5(_NAMESPACE, "|".join([self.sync_id, type(self).__name__, *occurrence])))
+        # As JSON, since no two lists have the same: a mark between the parts could be within one as well.
+        occurrence = [getattr(self, name) for name in self.identity]
+        return str(uuid.uuid5(_NAMESPACE, json.dumps([self.sync_id, type(self).__name__, *occurrence])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,9 +225,10 @@ class MediaDownloadFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SyncReviewDue(Event):
-    """Time to look after the syncs that are not settled."""
+    """Time to look after the syncs that are not settled. It is of no sync, and has nothing to say but when it came."""
 
     publishers = ("schedule",)
+    identity = ("occurred_at",)
 
     sync_id: str = ""
 
@@ -324,81 +330,120 @@ def read_event(body: str, *, schedule_zone: tzinfo = UTC) -> Event:
     """The event in the body of an SQS message that EventBridge sent.
 
     `schedule_zone` is the zone of the schedule: a scheduled sync is named by its date there.
-    Raises `MalformedEvent` when the body is not an event of this contract.
+    Raises `MalformedEvent` when the body is not an event of this contract. A `SyncRequested` that says something
+    wrong is returned all the same, `refused`, under its own event's id: there is somebody to be told.
     """
-    try:
-        envelope = json.loads(body)
-        event_type = EVENT_TYPES[envelope["detail-type"]]
-        content = envelope.get("detail") or {}
-    except ValueError as error:
-        raise MalformedEvent(f"not JSON: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise MalformedEvent(f"not an EventBridge event of a known detail-type: {error!r}") from error
+    envelope = _json_object(body)
+    name = envelope.get("detail-type")
+    event_type = EVENT_TYPES.get(name) if isinstance(name, str) else None
+    if event_type is None:
+        raise MalformedEvent("not an EventBridge event of a known `detail-type`")
+    if event_type is SyncReviewDue:
+        return SyncReviewDue(occurred_at=_text(envelope.get("time")))
+    content = envelope.get("detail")
+    if content is None:
+        content = {}
     if not isinstance(content, dict):
-        raise MalformedEvent("its detail is not an object")
+        raise MalformedEvent(f"{name}: its `detail` is not an object")
     if event_type is SyncRequested:
         return _read_sync_requested(envelope, content, schedule_zone)
-    if event_type is SyncReviewDue:
-        return SyncReviewDue()
     return _read(event_type, content)
 
 
 def is_replay(body: str) -> bool:
     """Whether EventBridge sent this from an archive (it adds `replay-name`)."""
     try:
-        return "replay-name" in json.loads(body)
-    except (ValueError, TypeError):
+        return "replay-name" in _json_object(body)
+    except MalformedEvent:
         return False
 
 
+def _json_object(body: str) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedEvent(f"not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise MalformedEvent("not a JSON object")
+    return content
+
+
 def _read(event_type: type[Event], content: dict[str, Any]) -> Event:
+    name = event_type.__name__
     metadata, data = content.get("metadata"), content.get("data")
     if not isinstance(metadata, dict) or not isinstance(data, dict):
-        raise MalformedEvent(f"{event_type.__name__} without `metadata` and `data`")
+        raise MalformedEvent(f"{name} without the objects `metadata` and `data`")
     if metadata.get("version") != VERSION:
-        raise MalformedEvent(f"{event_type.__name__} of version {metadata.get('version')!r}; this code reads {VERSION}")
-    envelope = {name: metadata[name] for name in _ENVELOPE_FIELDS if name in metadata}
-    return _convert(event_type, {**data, **envelope})
+        raise MalformedEvent(f"{name}: its `version` is not {VERSION}, the one that this code reads")
+    event = _convert(event_type, _values(data, metadata))
+    if not _SYNC_ID.fullmatch(event.sync_id):
+        raise MalformedEvent(f"{name}: {_SYNC_ID_RULE}")
+    return event
+
+
+def _values(data: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event, those of the envelope from nowhere but there."""
+    own = {name: value for name, value in data.items() if name not in _ENVELOPE_FIELDS}
+    return own | {name: metadata[name] for name in _ENVELOPE_FIELDS if name in metadata}
 
 
 def _read_sync_requested(envelope: dict[str, Any], content: dict[str, Any], zone: tzinfo) -> SyncRequested:
     """People write this one, so what is missing is filled in, and what is wrong is kept to be told to them."""
-    data = content.get("data", content)
-    metadata = content.get("metadata") or {}
-    sent_at = str(envelope.get("time", ""))
-    own_id = str(envelope.get("id", ""))
+    own_id, sent_at = _text(envelope.get("id")), _text(envelope.get("time"))
     try:
-        if not isinstance(data, dict) or not isinstance(metadata, dict):
-            raise MalformedEvent("its detail is not an object")
-        wanted = {key: value for key, value in data.items() if value is not None and key != "refused"}
-        given = wanted.pop("sync_id", None) or metadata.get("sync_id")
-        unknown = sorted(set(wanted.get("filters") or {}) - {f.name for f in fields(Filters)})
-        if unknown:
-            raise MalformedEvent(f"unknown filter: {', '.join(unknown)}")
-        event = _convert(SyncRequested, {**wanted, "sync_id": own_id, "occurred_at": sent_at})
-        sync_id = given or _scheduled_sync_id(event, zone) or own_id
-        if not isinstance(sync_id, str) or not _SYNC_ID.fullmatch(sync_id):
-            raise MalformedEvent("sync_id: 1 to 100 letters, digits, '.', '_' or '-', not beginning with a mark")
-        return _convert(SyncRequested, {**wanted, "sync_id": sync_id, "occurred_at": sent_at})
-    except (MalformedEvent, TypeError) as error:
+        return _requested(content, own_id, sent_at, zone)
+    except MalformedEvent as error:
         if not _SYNC_ID.fullmatch(own_id):
-            raise MalformedEvent(f"SyncRequested: {error}") from error
+            raise
         return SyncRequested(sync_id=own_id, occurred_at=sent_at, refused=str(error))
+
+
+def _requested(content: dict[str, Any], own_id: str, sent_at: str, zone: tzinfo) -> SyncRequested:
+    data, metadata = content.get("data", content), content.get("metadata", {})
+    if not isinstance(data, dict) or not isinstance(metadata, dict):
+        raise MalformedEvent("SyncRequested: its `metadata` or `data` is not an object")
+    if metadata.get("version", VERSION) != VERSION:
+        raise MalformedEvent(f"SyncRequested: its `version` is not {VERSION}, the one that this code reads")
+    wanted = {name: value for name, value in data.items() if value is not None and name != "refused"}
+    if isinstance(wanted.get("filters"), dict):
+        _refuse_unknown_filters(wanted["filters"])
+    event = _convert(SyncRequested, {**_values(wanted, metadata), "sync_id": own_id, "occurred_at": sent_at})
+    sync_id = wanted.get("sync_id", metadata.get("sync_id"))
+    if sync_id in (None, ""):
+        sync_id = _scheduled_sync_id(event, zone) or own_id
+    if not isinstance(sync_id, str) or not _SYNC_ID.fullmatch(sync_id):
+        raise MalformedEvent(f"SyncRequested: {_SYNC_ID_RULE}")
+    return replace(event, sync_id=sync_id)
+
+
+def _refuse_unknown_filters(filters: dict[str, Any]) -> None:
+    """Without this, a sync meant to be narrow would take everything."""
+    known = {known.name for known in fields(Filters)}
+    if unknown := sorted(filters.keys() - known):
+        raise MalformedEvent(
+            f"SyncRequested: unknown filter: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
 
 
 def _scheduled_sync_id(event: SyncRequested, zone: tzinfo) -> str | None:
     """The schedule and its catch-up fall on one local date, so both name the same sync."""
     if event.scheduled_time is None:
         return None
-    try:
+    with suppress(ValueError, OverflowError):
         due = datetime.fromisoformat(event.scheduled_time)
-    except ValueError as error:
-        raise MalformedEvent(f"scheduled_time: {error}") from error
-    return f"scheduled-{due.astimezone(zone).date().isoformat()}"
+        if due.tzinfo is None:
+            due = due.replace(tzinfo=UTC)  # rather than the zone of whatever machine this is
+        return f"scheduled-{due.astimezone(zone).date().isoformat()}"
+    raise MalformedEvent("SyncRequested: `scheduled_time` is not a time in ISO 8601")
 
 
 def _convert(event_type: type[_E], values: dict[str, Any]) -> _E:
     try:
         return msgspec.convert(values, event_type)
     except msgspec.ValidationError as error:
-        raise MalformedEvent(f"{event_type.__name__}: {error}") from error
+        problem = _QUOTED.sub("Not one of the allowed values", str(error))
+    raise MalformedEvent(f"{event_type.__name__}: {problem}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -25,7 +25,7 @@ TRIES = 6
 
 
 class OversizeEvent(PermanentError):
-    """An event is larger than EventBridge takes. Nothing was sent."""
+    """An event is larger than EventBridge takes. Nothing was sent of what was to be published with it."""
 
 
 class PublishFailed(TransientError):
@@ -67,29 +67,34 @@ class Bus:
         PutEvents answers 200 even when entries failed, so its results are read one by one, and only the failed
         entries go again. Raises `OversizeEvent`, or `PublishFailed` when entries still fail after the last try.
         """
-        for batch in _batches([self._entry(event, cause) for event in events]):
+        # All batches are made before the first is sent, so that nothing goes out when one of the events can't.
+        for batch in list(_batches([self._entry(event, cause) for event in events])):
             self._put(batch)
 
     def _entry(self, event: Event, cause: Event | None) -> "PutEventsRequestEntryTypeDef":
-        stamped = replace(event, occurred_at=iso(self._now()), causation_id=cause.event_id if cause else "")
+        stamped = replace(
+            event, occurred_at=iso(self._now()), causation_id=cause.event_id if cause else event.causation_id
+        )
         return {
             "EventBusName": self._name,
             "Source": self._source,
             "DetailType": type(event).__name__,
-            "Detail": json.dumps(detail(stamped), ensure_ascii=False, separators=(",", ":")),
+            # In ASCII: file names may hold half of a surrogate pair, which no encoding but an escape can carry.
+            "Detail": json.dumps(detail(stamped), separators=(",", ":"), allow_nan=False),
         }
 
     def _put(self, entries: "list[PutEventsRequestEntryTypeDef]") -> None:
         for attempt in range(TRIES):
-            response = self._client.put_events(Entries=entries)
-            if not response["FailedEntryCount"]:
+            if attempt:
+                self._sleep(0.05 * 2**attempt * (0.5 + self._jitter()))
+            # By index: the n-th result is about the n-th entry.
+            results: Sequence[Any] = self._client.put_events(Entries=entries)["Entries"]
+            entries = [entry for entry, result in zip(entries, results, strict=True) if result.get("ErrorCode")]
+            if not entries:
                 return
-            results: Sequence[Any] = response["Entries"]
-            codes = {result["ErrorCode"] for result in results if "ErrorCode" in result}
-            entries = [entry for entry, result in zip(entries, results, strict=True) if "ErrorCode" in result]
+            codes = {result["ErrorCode"] for result in results if result.get("ErrorCode")}
             if not codes <= RETRIABLE:
                 break
-            self._sleep(0.1 * 2**attempt * (0.5 + self._jitter()))
         raise PublishFailed(f"EventBridge refused {len(entries)} of the entries: {', '.join(sorted(codes))}")
 
 
@@ -99,7 +104,7 @@ def _batches(
     batch: list[PutEventsRequestEntryTypeDef] = []
     total = 0
     for entry in entries:
-        size = sum(len(str(entry[key]).encode()) for key in ("Source", "DetailType", "Detail"))  # type: ignore[literal-required]
+        size = sum(len(str(entry[key]).encode()) for key in ("Source", "DetailType", "Detail"))
         if size > MAX_BYTES:
             raise OversizeEvent(f"{entry['DetailType']} has {size:,} bytes; EventBridge takes {MAX_BYTES:,}")
         if len(batch) == MAX_ENTRIES or total + size > MAX_BYTES:

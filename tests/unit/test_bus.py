@@ -1,0 +1,241 @@
+"""Publishing: what PutEvents is sent, and what is made of its answer."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from services.shared.bus import MAX_BYTES, MAX_ENTRIES, TRIES, Bus, OversizeEvent, PublishFailed, iso
+from services.shared.events import Event, LibraryListingFailed, MediaDiscovered, SyncCompleted, SyncRequested
+from services.shared.events import read_event as read
+
+NOW = datetime(2026, 11, 23, 1, 0, 3, 999_999, tzinfo=UTC)
+ACCEPTED = None
+THROTTLED = "ThrottlingException"
+
+
+class EventBridge:
+    """Answers PutEvents by a script: per call the error codes of its entries by index, or an exception to raise."""
+
+    def __init__(self, *script: Sequence[str | None] | Exception) -> None:
+        self._script = list(script)
+        self.calls: list[list[dict[str, Any]]] = []
+
+    def put_events(self, **request: list[dict[str, Any]]) -> dict[str, Any]:
+        entries = request["Entries"]
+        self.calls.append(entries)
+        answer = self._script.pop(0) if self._script else []
+        if isinstance(answer, Exception):
+            raise answer
+        codes = [*answer, *[ACCEPTED] * (len(entries) - len(answer))]
+        results = [{"ErrorCode": code, "ErrorMessage": "no"} if code else {"EventId": "1"} for code in codes]
+        return {"FailedEntryCount": sum(code is not None for code in codes), "Entries": results}
+
+    def media_ids(self) -> list[list[str]]:
+        return [[json.loads(entry["Detail"])["data"]["media_id"] for entry in call] for call in self.calls]
+
+
+def bus_to(client: Any, naps: list[float] | None = None) -> Bus:
+    slept = [] if naps is None else naps
+    return Bus(client, name="bus", source="cloud-sync.lister", now=lambda: NOW, sleep=slept.append, jitter=lambda: 0.5)
+
+
+def medium(number: object) -> MediaDiscovered:
+    return MediaDiscovered(sync_id="s", media_id=str(number))
+
+
+def entry_size(entry: dict[str, Any]) -> int:
+    return sum(len(entry[key].encode()) for key in ("Source", "DetailType", "Detail"))
+
+
+def padded_to(size: int) -> LibraryListingFailed:
+    """An event whose entry has so many bytes."""
+    probe = EventBridge()
+    bus_to(probe).publish([LibraryListingFailed(sync_id="s", reason="")])
+    return LibraryListingFailed(sync_id="s", reason="x" * (size - entry_size(probe.calls[0][0])))
+
+
+def test_an_event_goes_out_as_its_class_says_under_the_name_of_the_service() -> None:
+    client = EventBridge()
+    bus_to(client).publish([medium(1)])
+    ((entry,),) = client.calls
+    assert entry | {"Detail": None} == {
+        "EventBusName": "bus",
+        "Source": "cloud-sync.lister",
+        "DetailType": "MediaDiscovered",
+        "Detail": None,
+    }
+    content = json.loads(entry["Detail"])
+    assert content["metadata"]["occurred_at"] == "2026-11-23T01:00:03Z" == iso(NOW)
+    assert content["metadata"]["event_id"] == medium(1).event_id
+    assert content["data"]["media_id"] == "1"
+
+
+def test_an_event_names_the_event_that_caused_it() -> None:
+    client, cause = EventBridge(), SyncRequested(sync_id="s")
+    bus_to(client).publish([medium(1)], cause=cause)
+    bus_to(client).publish([MediaDiscovered(sync_id="s", media_id="1", causation_id="known before")])
+    first, second = (json.loads(call[0]["Detail"])["metadata"]["causation_id"] for call in client.calls)
+    assert first == cause.event_id
+    assert second == "known before"
+
+
+def test_nothing_to_say_calls_nobody() -> None:
+    client = EventBridge()
+    bus_to(client).publish([])
+    assert client.calls == []
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 21, 99])
+def test_no_call_has_more_than_ten_entries_and_the_order_is_kept(count: int) -> None:
+    client = EventBridge()
+    bus_to(client).publish(medium(n) for n in range(count))
+    assert [len(call) for call in client.calls[:-1]] == [MAX_ENTRIES] * (len(client.calls) - 1)
+    assert [media_id for call in client.media_ids() for media_id in call] == [str(n) for n in range(count)]
+
+
+def test_an_event_of_just_the_size_that_fits_is_sent_and_one_byte_more_is_refused() -> None:
+    client = EventBridge()
+    bus_to(client).publish([padded_to(MAX_BYTES)])
+    assert entry_size(client.calls[0][0]) == MAX_BYTES
+    with pytest.raises(OversizeEvent, match=r"LibraryListingFailed has 1,000,001 bytes"):
+        bus_to(client).publish([padded_to(MAX_BYTES + 1)])
+    assert len(client.calls) == 1
+
+
+def test_when_one_event_is_too_large_nothing_goes_out_not_even_the_batches_before_it() -> None:
+    client = EventBridge()
+    with pytest.raises(OversizeEvent):
+        bus_to(client).publish([*map(medium, range(25)), padded_to(MAX_BYTES + 1)])
+    assert client.calls == []
+
+
+def test_two_events_that_fill_a_call_to_the_last_byte_share_it() -> None:
+    client = EventBridge()
+    bus_to(client).publish([padded_to(MAX_BYTES // 2)] * 2)
+    bus_to(client).publish([padded_to(MAX_BYTES // 2), padded_to(MAX_BYTES // 2 + 1)])
+    assert [len(call) for call in client.calls] == [2, 1, 1]
+
+
+@given(st.lists(st.integers(400, MAX_BYTES), max_size=25))
+def test_every_call_is_small_enough_and_nothing_is_lost(sizes: list[int]) -> None:
+    client = EventBridge()
+    bus_to(client).publish([padded_to(size) for size in sizes])
+    for call in client.calls:
+        assert 1 <= len(call) <= MAX_ENTRIES
+        assert sum(map(entry_size, call)) <= MAX_BYTES
+    assert [entry_size(entry) for call in client.calls for entry in call] == sizes
+
+
+def test_the_size_is_that_of_the_bytes_sent_whatever_the_alphabet() -> None:
+    client = EventBridge()
+    with pytest.raises(OversizeEvent):
+        bus_to(client).publish([LibraryListingFailed(sync_id="s", reason="語" * 400_000)])
+    bus_to(client).publish([LibraryListingFailed(sync_id="s", reason="語" * 100_000)])
+    assert entry_size(client.calls[0][0]) < MAX_BYTES
+
+
+def test_half_a_surrogate_pair_in_a_file_name_does_not_stop_it() -> None:
+    client = EventBridge()
+    bus_to(client).publish([MediaDiscovered(sync_id="s", media_id="1", filename="\ud83d.MP4")])
+    entry = client.calls[0][0]
+    event = read(json.dumps({"detail-type": entry["DetailType"], "detail": json.loads(entry["Detail"])}))
+    assert isinstance(event, MediaDiscovered)
+    assert event.filename == "\ud83d.MP4"
+
+
+def test_only_the_entries_that_failed_are_sent_again() -> None:
+    client = EventBridge([ACCEPTED, THROTTLED, ACCEPTED, "InternalFailure"], [ACCEPTED, "InternalException"])
+    naps: list[float] = []
+    bus_to(client, naps).publish(map(medium, range(5)))
+    assert client.media_ids() == [["0", "1", "2", "3", "4"], ["1", "3"], ["3"]]
+    assert client.calls[1][0] == client.calls[0][1]  # the same text, so the same event_id
+    assert naps == [0.1, 0.2]
+
+
+def test_entries_that_keep_failing_are_an_error_and_not_waited_for_once_more() -> None:
+    client = EventBridge(*[[THROTTLED]] * TRIES)
+    naps: list[float] = []
+    with pytest.raises(PublishFailed, match="1 of the entries: ThrottlingException"):
+        bus_to(client, naps).publish([medium(0), medium(1)])
+    assert client.media_ids() == [["0", "1"], *[["0"]] * (TRIES - 1)]
+    assert len(naps) == TRIES - 1
+
+
+@pytest.mark.parametrize("code", ["NotAuthorizedForSourceException", "MalformedDetail", "AccessDeniedException"])
+def test_what_can_not_be_mended_by_sending_it_again_is_not_sent_again(code: str) -> None:
+    client = EventBridge([THROTTLED, code])
+    with pytest.raises(PublishFailed, match=code):
+        bus_to(client).publish(map(medium, range(3)))
+    assert len(client.calls) == 1
+
+
+def test_a_later_batch_is_not_sent_once_one_has_failed() -> None:
+    client = EventBridge(["MalformedDetail"])
+    with pytest.raises(PublishFailed):
+        bus_to(client).publish(map(medium, range(30)))
+    assert len(client.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutEvents"),
+        EndpointConnectionError(endpoint_url="https://events.example"),
+    ],
+)
+def test_a_call_that_fails_as_a_whole_is_the_callers_to_see(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        bus_to(EventBridge(error)).publish([medium(1)])
+
+
+def test_a_number_that_json_does_not_have_is_not_sent() -> None:
+    client = EventBridge()
+    with pytest.raises(ValueError, match="JSON"):
+        bus_to(client).publish([medium(0), MediaDiscovered(sync_id="s", media_id="1", size=float("nan"))])  # type: ignore[arg-type]
+    assert client.calls == []
+
+
+def through_eventbridge(events: list[Event]) -> list[dict[str, Any]]:
+    """What a queue behind a rule of moto's EventBridge holds afterwards."""
+    client, queue = boto3.client("events", "eu-central-1"), boto3.client("sqs", "eu-central-1")
+    client.create_event_bus(Name="bus")
+    url = queue.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = json.dumps({"source": ["cloud-sync.lister"]})
+    client.put_rule(Name="rule", EventBusName="bus", EventPattern=pattern)
+    client.put_targets(Rule="rule", EventBusName="bus", Targets=[{"Id": "1", "Arn": arn}])
+    bus_to(client).publish(events)
+    found = []
+    while batch := queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        found += [json.loads(message["Body"]) for message in batch]
+        for message in batch:
+            queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+@mock_aws
+def test_what_was_published_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    summary = SyncCompleted(
+        sync_id="s",
+        summary_id="1",
+        outcome="completed",
+        closed_because="complete",
+        trigger="manual",
+        requested_at=iso(NOW),
+        closed_at=iso(NOW),
+        warnings=("\u00fc \U0001f980",),
+        occurred_at=iso(NOW),
+    )
+    arrived = through_eventbridge([summary, *map(medium, range(11))])
+    assert len(arrived) == 12
+    assert next(read(json.dumps(body)) for body in arrived if body["detail-type"] == "SyncCompleted") == summary

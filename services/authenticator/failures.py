@@ -1,8 +1,6 @@
 """Why there is no session, in words for the operator. None of them ever holds a secret."""
 
-from botocore.exceptions import ClientError
-
-from services.shared.errors import PermanentError, TransientError
+from services.shared.errors import PermanentError, TransientError, reason_of
 from services.shared.events import AuthenticationFailed
 from services.shared.gopro.client import ApiRetired, Blocked
 from services.shared.gopro.media import UnexpectedAnswer
@@ -21,17 +19,8 @@ class NeedsOperator(PermanentError):
 def failure(sync_id: str, error: Exception, *, session_version: int = 0) -> AuthenticationFailed:
     """The fact that this error is for a sync."""
     return AuthenticationFailed(
-        sync_id=sync_id, reason=_reason(error), remedy=_remedy(error), session_version=session_version
+        sync_id=sync_id, reason=reason_of(error), remedy=_remedy(error), session_version=session_version
     )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, PermanentError | TransientError):
-        return str(error)
-    if isinstance(error, ClientError):
-        return f"AWS refused {error.operation_name}: {error.response.get('Error', {}).get('Code', 'no code')}"
-    # The text of an error that nobody foresaw might repeat what it choked on.
-    return f"an unforeseen error: {type(error).__name__}"
 
 
 def _remedy(error: Exception) -> str:

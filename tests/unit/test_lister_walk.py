@@ -1,0 +1,179 @@
+"""Walking a library that changes, repeats itself and leaves things out."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.lister.walk import WALKS, Walk
+from services.shared.gopro.client import Page
+from services.shared.gopro.media import ListedMedium
+
+
+def medium(media_id: str) -> ListedMedium:
+    return ListedMedium(
+        media_id=media_id, type="Video", filename="", captured_at=None, size=1, item_count=1, state="ready", camera=""
+    )
+
+
+class Library:
+    """Newest first. Before each call it may change, and the answer may be spoilt."""
+
+    def __init__(self, size: int, page_size: int = 3) -> None:
+        self.ids = [f"m{number}" for number in range(size)]
+        self.page_size = page_size
+        self.calls = 0
+        self.before: Callable[[int], None] = lambda call: None
+        self.spoil: Callable[[int, list[str]], list[str]] = lambda call, rows: rows
+
+    def fetch(self, number: int) -> Page:
+        self.calls += 1
+        self.before(self.calls)
+        start = (number - 1) * self.page_size
+        rows = self.spoil(self.calls, self.ids[start : start + self.page_size])
+        return Page(media=tuple(medium(row) for row in rows), total_items=len(self.ids), errors=0)
+
+    def add(self, media_id: str) -> None:
+        self.ids.insert(0, media_id)
+
+
+def finish(walk: Walk, library: Library) -> set[str]:
+    while not walk.finished:
+        walk.step(library.fetch, lambda seconds: None)
+    return {row.media_id for row in walk.media()}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 6, 7, 100])
+def test_a_quiet_library_is_seen_whole_in_one_walk(size: int) -> None:
+    library, walk = Library(size), Walk(page_size=3)
+    assert finish(walk, library) == set(library.ids)
+    assert walk.complete
+    assert walk.number == 1
+
+
+def test_a_library_of_one_page_costs_one_call() -> None:
+    library = Library(3)
+    finish(Walk(page_size=3), library)
+    assert library.calls == 1
+
+
+def test_a_short_page_is_asked_for_again() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+    library.spoil = lambda call, rows: rows[:1] if call == 2 else rows
+    assert finish(walk, library) == set(library.ids)
+    assert walk.complete
+    assert walk.number == 1
+
+
+def test_a_page_that_stays_short_is_never_a_complete_listing() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+    library.spoil = lambda call, rows: [row for row in rows if row != "m4"]
+    assert finish(walk, library) == set(library.ids) - {"m4"}
+    assert not walk.complete
+    assert walk.number == WALKS
+
+
+def test_what_one_walk_missed_the_next_one_adds() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+    # A row is left out and another one repeated, so that the page looks whole.
+    library.spoil = lambda call, rows: ["m3", "m3", "m5"] if call == 2 else rows
+    assert finish(walk, library) == set(library.ids)
+    assert walk.complete
+    assert walk.number == 2
+
+
+def test_a_row_repeated_across_a_page_boundary_counts_once() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+    library.spoil = lambda call, rows: ["m2", *rows[1:]] if call == 2 else rows
+    assert finish(walk, library) == set(library.ids)
+    assert walk.complete
+
+
+def test_media_that_arrive_during_the_walk_are_found_by_another_one() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+    library.before = lambda call: library.add("new") if call == 3 else None
+    assert finish(walk, library) == set(library.ids)
+    assert walk.complete
+
+
+def test_one_that_came_while_another_went_is_noticed_although_the_count_is_the_same() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+
+    def swap(call: int) -> None:
+        if call == 2:
+            for name in ("x", "y", "z", "w"):
+                library.add(name)
+            for name in ("m0", "m1", "m2", "m3"):
+                library.ids.remove(name)
+
+    library.before = swap
+    assert finish(walk, library) == set(library.ids)
+    assert walk.complete
+    assert walk.number == 2
+
+
+def test_a_listing_that_never_ends_is_given_up_and_not_believed() -> None:
+    library, walk = Library(9), Walk(page_size=3)
+    library.before = lambda call: (
+        library.add(f"new{call}") or library.add(f"newer{call}") or library.add(f"newest{call}")
+    )
+    finish(walk, library)
+    assert not walk.complete
+    assert library.calls < 300
+
+
+def test_a_walk_goes_on_after_it_was_kept_as_json() -> None:
+    library, walk = Library(20), Walk(page_size=3)
+    while not walk.finished:
+        walk.step(library.fetch, lambda seconds: None)
+        walk = msgspec.json.decode(msgspec.json.encode(walk), type=Walk)
+    assert {row.media_id for row in walk.media()} == set(library.ids)
+    assert walk.complete
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    size=st.integers(0, 25),
+    page_size=st.integers(1, 6),
+    happenings=st.dictionaries(
+        st.integers(1, 60),
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("add"), st.just(0)),
+                st.tuples(st.just("remove"), st.integers(0, 30)),
+                st.tuples(st.just("omit"), st.integers(0, 5)),
+                st.tuples(st.just("repeat"), st.integers(0, 5)),
+            ),
+            max_size=6,
+        ),
+        max_size=12,
+    ),
+)
+def test_a_walk_ends_with_exactly_the_library_or_says_that_it_did_not(
+    size: int, page_size: int, happenings: dict[int, list[tuple[str, int]]]
+) -> None:
+    library, walk = Library(size, page_size), Walk(page_size=page_size)
+
+    def change(call: int) -> None:
+        for number, (what, where) in enumerate(happenings.get(call, ())):
+            if what == "add":
+                library.add(f"new-{call}-{number}")
+            elif what == "remove" and library.ids:
+                library.ids.pop(where % len(library.ids))
+
+    def spoil(call: int, rows: list[str]) -> list[str]:
+        rows = list(rows)
+        for what, where in happenings.get(call, ()):
+            if what == "omit" and rows:
+                rows.pop(where % len(rows))
+            elif what == "repeat" and len(rows) > 1:
+                rows[where % (len(rows) - 1) + 1] = rows[where % (len(rows) - 1)]
+        return rows
+
+    library.before, library.spoil = change, spoil
+    seen = finish(walk, library)
+    assert library.calls < 500
+    if walk.complete:
+        assert seen == set(library.ids)

@@ -7,7 +7,6 @@ from typing import Any
 
 import requests
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
 
 from services.downloader.keys import object_key, object_metadata, other_key
 from services.downloader.lease import AlreadyStored, Busy, Lease, Library
@@ -15,7 +14,7 @@ from services.downloader.manifest import Original, assign_items, read_manifest
 from services.downloader.origin import Origin, OriginBroken, OriginChanged, Version
 from services.downloader.transfer import transfer
 from services.downloader.upload import KeyOccupied, MediaBucket, StoredObject, Upload, UploadGone, choose_part_size
-from services.shared.errors import PermanentError, TransientError
+from services.shared.errors import PermanentError, TransientError, reason_of
 from services.shared.events import (
     Event,
     MediaDownloaded,
@@ -96,6 +95,7 @@ class Downloader:
         lane: Callable[[Event, Message], Lane],
         part_memory_bytes: int,
         monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`cdn` must send no Authorization header. `part_memory_bytes`: the most that one part may take."""
         self._gopro = gopro
@@ -106,6 +106,7 @@ class Downloader:
         self._lane = lane
         self._part_memory = part_memory_bytes
         self._monotonic = monotonic
+        self._sleep = sleep
 
     def react(self, event: MediumEvent, message: Message) -> list[Event]:
         """Stores a medium, or says why not, or goes on later."""
@@ -146,7 +147,7 @@ class Downloader:
         if not work.message.gives_up(error):
             self._library.release(work.lease)
             return error
-        reason = str(error) if isinstance(error, TransientError | PermanentError | ClientError) else repr(error)
+        reason = reason_of(error)
         self._library.failed(work.lease, reason)
         fact = MediaDownloadFailed(
             sync_id=work.event.sync_id,
@@ -215,6 +216,7 @@ class Downloader:
 
         origin = Origin(original.url, resolve, hosts=self._hosts, http=self._cdn)
         for _ in range(_RESTARTS):
+            work.bytes_under_way = work.parts_under_way = 0
             if not work.may_go_on():
                 raise _Paused
             try:
@@ -223,8 +225,6 @@ class Downloader:
                 logger.warning("A file starts over", item=item, why=str(error))
             else:
                 return
-            finally:
-                work.bytes_under_way = work.parts_under_way = 0
         raise TransientError(f"{original.origin} kept changing while it was stored")
 
     def _try_to_store(self, work: _Work, item: int, original: Original, origin: Origin) -> None:
@@ -242,7 +242,15 @@ class Downloader:
                 work.bytes_under_way, work.parts_under_way = stored, len(ready.parts)
 
             progress(ready.bytes_done)
-            if not transfer(origin, self._bucket, ready, stream=stream, may_go_on=work.may_go_on, progress=progress):
+            if not transfer(
+                origin,
+                self._bucket,
+                ready,
+                stream=stream,
+                may_go_on=work.may_go_on,
+                progress=progress,
+                sleep=self._sleep,
+            ):
                 raise _Paused
         finally:
             stream.close()

@@ -6,6 +6,8 @@ remains where uv cannot be had or cannot reach the index.
 
 import argparse
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,15 @@ class Platform:
     uv_name: str
     pip_names: tuple[str, ...]
     python_version: str
+
+
+LAMBDA = Platform(
+    uv_name="aarch64-manylinux2014",
+    # pip, unlike uv, takes no older tag for granted.
+    pip_names=("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"),
+    python_version="3.13",
+)
+"""Where the functions run."""
 
 
 def pip_configuration() -> dict[str, str]:
@@ -83,6 +94,22 @@ def install(
         print(f"uv could not install {requirements.name}; pip does it, which takes longer", file=sys.stderr)
         if not _succeeds(pip, os.environ):
             raise InstallationError(f"could not install {requirements}")
+
+
+def make_reproducible(packages: Path) -> None:
+    """Remove from a folder of packages what would differ in another installation of the same ones."""
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts, whose first line names this machine's interpreter
+    (packages / ".lock").unlink(missing_ok=True)
+    for installed in packages.glob("*.dist-info"):
+        for written_by_the_installer in ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"):
+            (installed / written_by_the_installer).unlink(missing_ok=True)
+        record = installed / "RECORD"
+        kept = [
+            line
+            for line in record.read_text().splitlines(keepends=True)
+            if not re.match(r"(\.\./)*bin/|.*/(INSTALLER|REQUESTED|direct_url\.json|uv_cache\.json),", line)
+        ]
+        record.write_text("".join(kept))
 
 
 def _succeeds(command: Sequence[str], environment: Mapping[str, str]) -> bool:

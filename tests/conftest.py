@@ -1,0 +1,5 @@
+"""Fixtures of all suites."""
+
+from tests.template import template
+
+__all__ = ["template"]

@@ -1,22 +1,25 @@
 """The only way into a service: its queue. Reading, waiting between tries, and giving up are the same for all four."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 
 from services.shared.bus import Bus
-from services.shared.errors import PermanentError
+from services.shared.errors import PermanentError, TransientError
 from services.shared.events import Event, MalformedEvent, SyncRequested, is_replay, read_event
+from services.shared.logs import quiet_libraries, where, why
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -42,7 +45,7 @@ class Fenced(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """Waits between the tries of a message, in seconds: base, 2 × base, 4 × base … up to the cap."""
+    """Waits between the tries of a message, in seconds: base, twice that, four times that … up to the cap."""
 
     base: float
     cap: float
@@ -50,8 +53,8 @@ class Backoff:
 
     def delay(self, receives: int, retry_after: float | None = None) -> int:
         """Whole seconds to wait after the n-th receive failed. What the other side asked for wins, up to the cap."""
-        planned = self.base * 2 ** (receives - 1)
-        return round(min(self.cap, max(planned, retry_after or 0)))
+        planned = self.base * 2.0 ** (receives - 1)
+        return math.ceil(min(self.cap, max(planned, retry_after or 0)))
 
 
 class Message:
@@ -88,8 +91,26 @@ class Message:
         )
 
     def wait_for_next_try(self, error: BaseException) -> None:
-        """Hides the message for the wait that the plan has after so many receives."""
-        self.hide(self._backoff.delay(self.receives, getattr(error, "retry_after", None)))
+        """Hides the message for the wait that the plan has after so many receives; not at all after the last one.
+
+        When this fails the message comes back once the time is over for which it is hidden already.
+        """
+        self._try_to_hide(0 if self.gives_up(error) else self._backoff.delay(self.receives, _retry_after(error)))
+
+    def show(self) -> None:
+        """Lets SQS deliver the message again at once, or make it a dead letter if this was the last receive."""
+        self._try_to_hide(0)
+
+    def _try_to_hide(self, seconds: float) -> None:
+        # What came of the message is decided by now, and no trouble with its visibility may change that.
+        try:
+            self.hide(seconds)
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("The message keeps its visibility", why=why(error))
+
+
+def _retry_after(error: BaseException) -> float | None:
+    return error.retry_after if isinstance(error, TransientError) else None
 
 
 class Heartbeat:
@@ -98,7 +119,7 @@ class Heartbeat:
     Hides the message for a short time and renews that, so that a killed function's message is back soon although
     the queue's own visibility has to be as long as the function's timeout. `beat` is called with every renewal.
     Once `patience` has passed without a successful renewal, `check` raises `Fenced`: by then another worker may
-    have begun.
+    have begun. So it does once `beat` has raised `Fenced`.
     """
 
     HIDDEN_SECONDS = 120
@@ -115,13 +136,18 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raises `Fenced` when the work no longer belongs to this worker."""
+        if self._fenced is None and time.monotonic() - self._renewed > self.PATIENCE_SECONDS:
+            self._fenced = Fenced("the lease could not be renewed in time")
         if self._fenced:
             raise self._fenced
-        if time.monotonic() - self._renewed > self.PATIENCE_SECONDS:
-            raise Fenced("the lease could not be renewed in time")
 
-    def __enter__(self) -> "Heartbeat":
-        self._message.hide(self.HIDDEN_SECONDS)
+    def __enter__(self) -> Self:
+        self._renewed = time.monotonic()
+        try:
+            self._message.hide(self.HIDDEN_SECONDS)
+        except (BotoCoreError, ClientError) as error:
+            # It still is hidden for as long as the queue hides what it delivers, which outlasts the function.
+            logger.warning("The message could not be hidden for a shorter time", why=why(error))
         self._thread.start()
         return self
 
@@ -131,15 +157,19 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self.INTERVAL_SECONDS):
+            # The new time counts from before the calls: nobody knows when in a slow one it began.
+            began = time.monotonic()
             try:
+                self.check()  # what is lost must not be taken back
                 self._beat()
                 self._message.hide(self.HIDDEN_SECONDS)
-                self._renewed = time.monotonic()
             except Fenced as fenced:
                 self._fenced = fenced
                 return
-            except Exception:
-                logger.warning("The heartbeat failed; it is tried again", exc_info=True)
+            except Exception as error:  # noqa: BLE001  # none may end the thread: patience is what runs out
+                logger.warning("The heartbeat failed; it is tried again", why=why(error))
+            else:
+                self._renewed = began
 
 
 Reaction = Callable[[Any, Message], Iterable[Event]]
@@ -168,6 +198,7 @@ class Inbox:
         self._backoff = backoff
         self._reactions = reactions
         self._zone = schedule_zone
+        quiet_libraries()
 
     def process(self, batch: Mapping[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
         """Reacts to each record by itself."""
@@ -177,7 +208,8 @@ class Inbox:
             message = self._message(record, context)
             event = self._read(record, message)
             if event is not None:
-                self._settle(event, message, lambda: self._reactions[type(event)](event, message))
+                with logger.append_context_keys(sync_id=event.sync_id):
+                    self._settle(event, message, lambda: self._reactions[type(event)](event, message))
 
         with processor(records=batch["Records"], handler=react):
             processor.process()
@@ -191,7 +223,7 @@ class Inbox:
     ) -> PartialItemFailureResponse:
         """Hands all readable events of the batch to `react` at once.
 
-        `react` returns, by sync id, what failed: the events of those syncs come again.
+        `react` returns, by sync id, what failed: the events of those syncs come again. If it raises, all do.
         """
         read: list[tuple[Event, Message, SQSRecord]] = []
 
@@ -205,10 +237,16 @@ class Inbox:
         with processor(records=batch["Records"], handler=collect):
             processor.process()
         response = processor.response()
-        failed = react([event for event, _, _ in read]) if read else {}
+        failed: Mapping[str, Exception] = {}
+        try:
+            if read:
+                failed = react([event for event, _, _ in read])
+        except Exception as error:  # noqa: BLE001  # raised, it would let the whole batch wait for the queue's timeout
+            logger.error("The whole batch failed; it comes again", why=why(error), at=where(error))
+            failed = {event.sync_id: error for event, _, _ in read}
         for event, message, record in read:
-            if error := failed.get(event.sync_id):
-                message.wait_for_next_try(error)
+            if event.sync_id in failed:
+                message.wait_for_next_try(failed[event.sync_id])
                 response["batchItemFailures"].append({"itemIdentifier": record.message_id})
         return response
 
@@ -230,28 +268,36 @@ class Inbox:
         except MalformedEvent as error:
             # No wait between the tries of what can't be read: it belongs among the dead letters.
             logger.error("An unreadable message goes to the dead letters", message_id=record.message_id, why=str(error))
-            message.hide(0)
+            message.show()
             raise
         if isinstance(event, SyncRequested) and is_replay(record.body):
             logger.warning("A replayed SyncRequested is passed over", sync_id=event.sync_id)
             return None
-        logger.append_keys(sync_id=event.sync_id)
-        logger.info("Received", event=type(event).__name__, event_id=event.event_id, receives=message.receives)
+        logger.info(
+            "Received",
+            event=type(event).__name__,
+            event_id=event.event_id,
+            sync_id=event.sync_id,
+            receives=message.receives,
+        )
         return event
 
     def _settle(self, event: Event, message: Message, reaction: Callable[[], Iterable[Event]]) -> None:
+        end: GaveUp | None = None
         try:
-            self._bus.publish(reaction(), cause=event)
+            try:
+                caused = list(reaction())
+            except GaveUp as gave_up:
+                end, caused = gave_up, list(gave_up.facts)
+                logger.error("Gave up", facts=str(end), why=why(end.__cause__), dead_letter=end.dead_letter)
+            self._bus.publish(caused, cause=event)
         except Fenced:
             logger.warning("Another worker has taken over; this one says nothing more")
             raise
-        except GaveUp as end:
-            logger.error("Gave up", facts=str(end), why=str(end.__cause__), dead_letter=end.dead_letter)
-            self._bus.publish(end.facts, cause=event)
-            if end.dead_letter:
-                message.hide(0)
-                raise
         except Exception as error:
-            logger.warning("Failed; another try follows", why=str(error), receives=message.receives)
+            logger.warning("Failed", why=why(error), at=where(error), receives=message.receives, last=message.last)
             message.wait_for_next_try(error)
             raise
+        if end and end.dead_letter:
+            message.show()
+            raise end

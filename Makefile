@@ -34,7 +34,7 @@ format: setup ## rewrite the sources as `make check` wants them
 	.venv/bin/ruff check --fix .
 
 synth: setup ## write the production template to cdk.out
-	$(VENV) node_modules/.bin/cdk synth --quiet -c env=prod
+	.venv/bin/cdk synth --quiet -c env=prod
 
 lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes newer versions
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
@@ -72,4 +72,6 @@ clean: ## delete all that setup, synth and the tests made
 
 node_modules/.ready: .venv/.python package.json package-lock.json
 	$(NPM) ci --no-audit --no-fund --loglevel=error
+	@printf '#!/bin/sh\nPATH="%s/bin:$$PATH" exec "%s/node_modules/.bin/cdk" "$$@"\n' "$(NODE)" "$(CURDIR)" > .venv/bin/cdk
+	@chmod +x .venv/bin/cdk
 	@touch $@

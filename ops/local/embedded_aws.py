@@ -15,6 +15,7 @@ What is added, each with a test in `tests/contract/test_embedded_aws.py`:
 - Scheduler: the schedule's time zone, daylight saving included; the parameters of an EventBridge target; the context
   attributes such as `<aws.scheduler.scheduled-time>`; a tick every second instead of every ten.
 
+
 Everything reaches into MiniStack's internals, so it is tied to one version and refuses to start with another.
 """
 
@@ -91,7 +92,7 @@ class UnknownMiniStackError(Exception):
 
 
 def modules() -> tuple[Any, Any, Any, Any]:
-    """MiniStack's s3, eventbridge, scheduler and responses. Raises `UnknownMiniStackError`, naming all that does not fit."""
+    """MiniStack's s3, eventbridge, scheduler and responses. Raises `UnknownMiniStackError` that names what is wrong."""
     try:
         version = metadata.version("ministack")
     except metadata.PackageNotFoundError as error:

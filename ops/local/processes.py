@@ -67,12 +67,12 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def end(recorded: Iterable[StageProcess], mark: str, *, grace: float = 5.0) -> None:
-    """Ends the recorded processes, their children and all that carry the mark; waits until they are gone.
+def end(recorded: Iterable[StageProcess], mark: str | None = None, *, grace: float = 5.0) -> None:
+    """Ends the recorded processes, their children and, with a mark, all that carry it; waits until they are gone.
 
     Those that have not ended `grace` seconds after being asked to are killed. What is not running does no harm.
     """
-    doomed = {process.pid: process for process in marked(mark)}
+    doomed = {process.pid: process for process in (marked(mark) if mark else [])}
     for process in filter(None, (one.find() for one in recorded)):
         with contextlib.suppress(psutil.Error):
             doomed |= {child.pid: child for child in [process, *process.children(recursive=True)]}

@@ -1,0 +1,120 @@
+"""Messages that no try could finish: what they are about, and back into the inboxes with them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.deployment import Deployment
+
+SERVICES = ("authenticator", "lister", "downloader", "summarizer")
+
+_HOLD_SECONDS = 120  # how long what was looked at stays hidden from others if this process dies
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """A message in a dead-letter queue. The body is what the inbox got, untouched."""
+
+    service: str
+    body: str
+    message_id: str
+    receipt: str
+    receives: int  # SQS's count, this look included
+    since: datetime  # when it first came into the inbox; UTC
+    event: str = ""  # empty where the body is no event
+    sync_id: str = ""
+    media_id: str = ""
+
+
+def failures(deployment: Deployment, services: Sequence[str] = SERVICES) -> list[DeadLetter]:
+    """What lies among the dead letters. Looking counts as a receive, and changes nothing else."""
+    found = []
+    for service in services:
+        with _held(deployment, service) as letters:
+            found += list(letters)
+    return found
+
+
+def redrive(
+    deployment: Deployment, service: str, *, media_id: str | None = None, limit: int | None = None
+) -> list[DeadLetter]:
+    """Sends dead letters back to the inbox, and returns those.
+
+    A message is deleted only when its copy has been sent: one that is interrupted in between is there twice, and
+    every service takes a message twice.
+    """
+    sqs = deployment.client("sqs")
+    inbox, queue = deployment.outputs[f"{service.title()}QueueUrl"], _url(deployment, service)
+    sent: list[DeadLetter] = []
+    with _held(deployment, service) as letters:
+        for letter in letters:
+            if limit is not None and len(sent) >= limit:
+                break
+            if media_id in (None, letter.media_id):
+                sqs.send_message(QueueUrl=inbox, MessageBody=letter.body)
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter.receipt)
+                sent.append(letter)
+    return sent
+
+
+def read(service: str, message: dict[str, Any]) -> DeadLetter:
+    """A message as SQS returns it."""
+    try:
+        event = json.loads(message["Body"])
+        detail = event.get("detail") or {}
+        metadata, data = detail.get("metadata") or {}, detail.get("data") or {}
+        told = {"event": event.get("detail-type"), "sync_id": metadata.get("sync_id"), "media_id": data.get("media_id")}
+    except (ValueError, AttributeError):
+        told = {}
+    attributes = message["Attributes"]
+    return DeadLetter(
+        service=service,
+        body=message["Body"],
+        message_id=message["MessageId"],
+        receipt=message["ReceiptHandle"],
+        receives=int(attributes["ApproximateReceiveCount"]),
+        since=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        **{name: str(value) for name, value in told.items() if value},
+    )
+
+
+@contextmanager
+def _held(deployment: Deployment, service: str) -> Iterator[Iterator[DeadLetter]]:
+    """The service's dead letters, each once. Those that are still there afterwards are visible again."""
+    sqs, queue = deployment.client("sqs"), _url(deployment, service)
+    held: dict[str, str] = {}
+
+    def receive() -> Iterator[DeadLetter]:
+        while True:
+            answer = sqs.receive_message(
+                QueueUrl=queue,
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=_HOLD_SECONDS,
+                WaitTimeSeconds=1,  # asks all of SQS's servers, so that nothing means that there is nothing
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            )
+            letters = [read(service, message) for message in answer.get("Messages", [])]
+            new = [letter for letter in letters if letter.message_id not in held]
+            held.update({letter.message_id: letter.receipt for letter in letters})
+            if not new:
+                return
+            yield from new
+
+    try:
+        yield receive()
+    finally:
+        receipts = list(held.values())
+        for start in range(0, len(receipts), 10):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                for number, receipt in enumerate(receipts[start : start + 10])
+            ]
+            # What was deleted meanwhile is among the failed entries of the answer, as it should be.
+            sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
+
+
+def _url(deployment: Deployment, service: str) -> str:
+    return deployment.outputs[f"{service.title()}DeadLettersUrl"]

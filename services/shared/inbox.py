@@ -289,7 +289,7 @@ class Inbox:
                 caused = list(reaction())
             except GaveUp as gave_up:
                 end, caused = gave_up, list(gave_up.facts)
-                logger.error("Gave up", facts=str(end), why=why(end.__cause__), dead_letter=end.dead_letter)
+                logger.error("Gave up", facts=str(end), why=why(end.__cause__ or end), dead_letter=end.dead_letter)
             self._bus.publish(caused, cause=event)
         except Fenced:
             logger.warning("Another worker has taken over; this one says nothing more")

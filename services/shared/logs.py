@@ -5,7 +5,7 @@ from traceback import extract_tb
 
 from botocore.exceptions import ClientError
 
-from services.shared.errors import PermanentError, TransientError
+from services.shared.errors import reason_of
 
 # At DEBUG these tell whole requests and answers: what Secrets Manager sends, and the signed URLs that are fetched.
 _TALKATIVE = ("aws_lambda_powertools", "aws_xray_sdk", "boto3", "botocore", "requests", "s3transfer", "urllib3")
@@ -17,14 +17,9 @@ def quiet_libraries() -> None:
         logging.getLogger(library).setLevel(logging.INFO)
 
 
-def why(error: BaseException | None) -> str:
-    """What is to be said of an error: its kind, and its text where that is known to hold nothing secret.
-
-    The text of an error that nobody foresaw might repeat what it choked on.
-    """
-    if isinstance(error, TransientError | PermanentError | ClientError):
-        return f"{type(error).__name__}: {error}"
-    return type(error).__name__
+def why(error: BaseException) -> str:
+    """What a log may say of an error; of a refusal of AWS's that is more than others are told."""
+    return str(error) if isinstance(error, ClientError) else reason_of(error)
 
 
 def where(error: BaseException) -> list[str]:

@@ -1,5 +1,6 @@
 """The summarizer's composition root."""
 
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +29,8 @@ SOURCE = "cloud-sync.summarizer"
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
 metrics = Metrics()
+# Most batches count nothing, and that is no reason for a line in the log.
+warnings.filterwarnings("ignore", "No application metrics to publish")
 
 
 def build(settings: Settings, session: boto3.Session, *, now: Callable[[], datetime] = utc_now) -> FactsInbox:

@@ -54,8 +54,8 @@ def full_report(summary: Summary, sync: Sync, media: Iterable[Medium]) -> bytes:
     results: list[dict[str, Any]] = []
     for medium in sorted(media, key=lambda one: (one.filename, one.media_id)):
         result = msgspec.to_builtins(medium)
-        result["after_close"] = result.pop("late") is not None
-        results.append({name: value for name, value in result.items() if name not in ("listed", "epoch")})
+        result["after_close"] = medium.late is not None
+        results.append({name: value for name, value in result.items() if name not in ("listed", "epoch", "late")})
     content = {
         "sync_id": sync.sync_id,
         "summary": sync.summary,

@@ -1,11 +1,11 @@
 """A fake GoPro Cloud: a real HTTP server for the API and the CDN, scripted per medium. See README.md."""
 
+from tests.gopro_cloud.cloud import FakeGoProCloud
 from tests.gopro_cloud.contents import Content, Flipped, Generated, Literal, LocalFile
 from tests.gopro_cloud.control import Control
 from tests.gopro_cloud.library import Library, Medium, Series, Shape
 from tests.gopro_cloud.mp4 import Film
 from tests.gopro_cloud.oauth import DEMO_CREDENTIALS, Account
-from tests.gopro_cloud.server import FakeGoProCloud
 from tests.gopro_cloud.stills import Photograph, RawPhotograph
 
 __all__ = [

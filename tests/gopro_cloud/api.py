@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from tests.gopro_cloud import listing
-from tests.gopro_cloud.cdn import Signer
 from tests.gopro_cloud.exchange import Reply, Request, answered_otherwise, html_reply, json_reply, slowed
 from tests.gopro_cloud.faults import (
     EndlessPages,
@@ -28,21 +26,26 @@ from tests.gopro_cloud.faults import (
     WrongTotal,
 )
 from tests.gopro_cloud.library import Catalogue, Entry, Medium
-from tests.gopro_cloud.oauth import TokenOffice
-from tests.gopro_cloud.observations import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.gopro_cloud.oauth import TokenOffice
+    from tests.gopro_cloud.observations import Seen
+    from tests.gopro_cloud.signing import Signer
 
 VENDOR_TYPE = "application/vnd.gopro.jk.media+json"
 VENDOR_VERSION = "2.0.0"
 PER_PAGE, PER_PAGE_CAP = 50, 200
 
-TYPES = frozenset(
-    "Photo Video TimeLapse TimeLapseVideo Burst BurstVideo Chaptered Continuous Livestream Looped LoopedVideo "
-    "ExternalVideo Session Audio MultiClipEdit Edit".split()
-)
-STATES = frozenset(
-    "ready uploading registered rendering pretranscoding transcoding stabilizing processing loading updating live "
-    "failure unknown".split()
-)
+TYPES = frozenset({
+    "Photo", "Video", "TimeLapse", "TimeLapseVideo", "Burst", "BurstVideo", "Chaptered", "Continuous", "Livestream",
+    "Looped", "LoopedVideo", "ExternalVideo", "Session", "Audio", "MultiClipEdit", "Edit",
+})  # fmt: skip
+STATES = frozenset({
+    "ready", "uploading", "registered", "rendering", "pretranscoding", "transcoding", "stabilizing", "processing",
+    "loading", "updating", "live", "failure", "unknown",
+})  # fmt: skip
 _ERRORS = {401: "unauthorized", 403: "forbidden", 404: "not_found", 410: "gone", 429: "too_many_requests"}
 
 
@@ -54,32 +57,26 @@ class Target:
     media_id: str | None = None
 
 
+_ROUTES = (
+    (r"\w+ /v1/oauth2/token", Endpoint.TOKEN),
+    (r"\w+ /v1/oauth2/authorize", Endpoint.AUTHORIZE),
+    (r"\w+ /media/x/zip/source", Endpoint.ZIP),
+    (r"(?!GET|HEAD)\w+ /media(/([^/]+).*)?", Endpoint.CHANGE),
+    (r"\w+ /media/user", Endpoint.USER),
+    (r"\w+ /media/search", Endpoint.SEARCH),
+    (r"\w+ /media/items", Endpoint.ITEMS),
+    (r"\w+ /media(/([^/]+))", Endpoint.MEDIUM),
+    (r"\w+ /media(/([^/]+))/download", Endpoint.DOWNLOAD),
+    (r"\w+ /media(/([^/]+))/moments", Endpoint.MOMENTS),
+)
+
+
 def target_of(method: str, path: str) -> Target:
     """What method and path ask for."""
-    if path == "/v1/oauth2/token":
-        return Target(Endpoint.TOKEN)
-    if path == "/v1/oauth2/authorize":
-        return Target(Endpoint.AUTHORIZE)
-    if path != "/media" and not path.startswith("/media/"):
-        return Target(Endpoint.UNKNOWN)
-    if path == "/media/x/zip/source":
-        return Target(Endpoint.ZIP)
-    parts = [unquote(part) for part in path.split("/")[2:]]
-    if method not in ("GET", "HEAD"):
-        return Target(Endpoint.CHANGE, parts[0] if parts else None)
-    match parts:
-        case ["user"]:
-            return Target(Endpoint.USER)
-        case ["search"]:
-            return Target(Endpoint.SEARCH)
-        case ["items"]:
-            return Target(Endpoint.ITEMS)
-        case [media_id] if media_id:
-            return Target(Endpoint.MEDIUM, media_id)
-        case [media_id, "download"]:
-            return Target(Endpoint.DOWNLOAD, media_id)
-        case [media_id, "moments"]:
-            return Target(Endpoint.MOMENTS, media_id)
+    for route, endpoint in _ROUTES:
+        if found := re.fullmatch(route, f"{method} {path}"):
+            media_id = found[2] if found.re.groups else None
+            return Target(endpoint, unquote(media_id) if media_id else None)
     return Target(Endpoint.UNKNOWN)
 
 
@@ -192,27 +189,27 @@ class Api:
                 self._catalogue.remove(fault.remove)
         match target.endpoint:
             case Endpoint.USER:
-                total = len(self._catalogue.search())
-                body = {"id": listing.USER_ID, "total_count": total, "total_storage": self._catalogue.storage()}
-                return json_reply(200, {**body, "storage_limit": None, "trash_count": 0})
+                return self._user()
             case Endpoint.SEARCH:
                 return self._search(request, struck)
-            case Endpoint.ITEMS:
-                return json_reply(200, {"items": [], "_pages": listing.pages(1, PER_PAGE, 0)})
-            case Endpoint.ZIP:
-                return Reply(status=200, headers={"Content-Type": "application/zip"})
-            case Endpoint.CHANGE:
-                # Acknowledged and observed; nothing ever changes by it.
-                return json_reply(200, {"_embedded": {"errors": []}})
+            case Endpoint.MEDIUM | Endpoint.DOWNLOAD | Endpoint.MOMENTS:
+                return self._of_medium(target, struck)
+        return _EMPTY_ANSWERS[target.endpoint]()
+
+    def _user(self) -> Reply:
+        total = len(self._catalogue.search())
+        body = {"id": listing.USER_ID, "total_count": total, "total_storage": self._catalogue.storage()}
+        return json_reply(200, {**body, "storage_limit": None, "trash_count": 0})
+
+    def _of_medium(self, target: Target, struck: list[Fault]) -> Reply:
         medium = self._catalogue.get(target.media_id or "")
         if medium is None or medium.gone:
             return refusal(404)
-        match target.endpoint:
-            case Endpoint.MEDIUM:
-                return json_reply(200, listing.row(medium))
-            case Endpoint.MOMENTS:
-                moments = [{"time": time} for time in medium.moments]
-                return json_reply(200, {"_embedded": {"errors": [], "moments": moments}})
+        if target.endpoint is Endpoint.MEDIUM:
+            return json_reply(200, listing.row(medium))
+        if target.endpoint is Endpoint.MOMENTS:
+            moments = [{"time": time} for time in medium.moments]
+            return json_reply(200, {"_embedded": {"errors": [], "moments": moments}})
         stale = next((fault.seconds for fault in struck if isinstance(fault, StaleUrls)), None)
         lifetime = self._url_lifetime() if stale is None else -float(stale)
 
@@ -245,6 +242,14 @@ class Api:
         names = [name.strip() for name in query["fields"].split(",")] if query.get("fields") else None
         media = [listing.row(entry.medium(), names) for entry in rows]
         return json_reply(200, {"_pages": told, "_embedded": {"errors": [], "media": media}})
+
+
+_EMPTY_ANSWERS: dict[Endpoint, Callable[[], Reply]] = {
+    Endpoint.ITEMS: lambda: json_reply(200, {"items": [], "_pages": listing.pages(1, PER_PAGE, 0)}),
+    Endpoint.ZIP: lambda: Reply(status=200, headers={"Content-Type": "application/zip"}),
+    # Acknowledged and observed; nothing ever changes by it.
+    Endpoint.CHANGE: lambda: json_reply(200, {"_embedded": {"errors": []}}),
+}
 
 
 def _page(entries: list[Entry], page: int, per_page: int, struck: list[Fault]) -> tuple[list[Entry], dict[str, int]]:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import re
-import secrets
-import threading
 import zlib
-from collections.abc import Callable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
-from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlencode
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import quote, unquote
 
-from tests.gopro_cloud.clock import Clock
 from tests.gopro_cloud.contents import Content, Digests, Flipped, Generated, Piece
 from tests.gopro_cloud.exchange import Reply, Request, answered_otherwise, slowed
 from tests.gopro_cloud.faults import (
@@ -34,7 +28,11 @@ from tests.gopro_cloud.faults import (
 )
 from tests.gopro_cloud.library import Catalogue, Medium, Rendition, created_at
 
-KEY_PAIR_ID = "KFAKEKEYPAIRID"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.gopro_cloud.signing import Signer
+
 _CONTENT_TYPES = {"mp4": "video/mp4", "jpg": "image/jpeg", "json": "application/json", "gpx": "application/gpx+xml"}
 _CODES = {400: "InvalidArgument", 403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 416: "InvalidRange"}
 
@@ -45,6 +43,13 @@ class Place(NamedTuple):
     media_id: str
     label: str
     item: int
+
+
+class Cut(NamedTuple):
+    """Where in the file a body ends early, if at all, and what becomes of the connection."""
+
+    at_bytes: int | None
+    ending: Literal["whole", "cut", "reset"]
 
 
 def path_of(medium: Medium, rendition: Rendition) -> str:
@@ -63,69 +68,6 @@ def refusal(status: int) -> Reply:
     code = _CODES.get(status, "InternalError")
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
     return Reply(status=status, headers={"Content-Type": "application/xml"}, body=body.encode())
-
-
-class Signer:
-    """Signs URLs, each anew and for one method, and judges them by the cloud's clock."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._key = secrets.token_bytes(32)
-        self._lock = threading.Lock()
-        self.reset()
-
-    def reset(self) -> None:
-        with self._lock:
-            self._served: dict[str, int] = {}
-            self._spent: set[str] = set()
-
-    def sign(self, path: str, filename: str, *, method: str, lifetime: float) -> str:
-        """The path with its query; `lifetime` in seconds from now, negative for a URL that is stale already."""
-        expires = str(int(self._clock.now() + lifetime))
-        disposition = "attachment; filename=" + '"' + filename.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        nonce = secrets.token_bytes(8)
-        return f"{path}?" + urlencode(
-            {
-                "Expires": expires,
-                "Signature": self._signature(nonce, method, path, expires, disposition),
-                "Key-Pair-Id": KEY_PAIR_ID,
-                "response-content-disposition": disposition,
-            },
-            quote_via=quote,
-        )
-
-    def _signature(self, nonce: bytes, *signed: str) -> str:
-        digest = hmac.digest(self._key, nonce + "\n".join(signed).encode(errors="surrogateescape"), "sha256")
-        return base64.urlsafe_b64encode(nonce + digest).decode().replace("=", "~")
-
-    def good(self, request: Request) -> bool:
-        """Whether the URL is signed for this very request, and neither expired nor spent."""
-        query = request.query
-        signature, expires = query.get("Signature", ""), query.get("Expires", "")
-        disposition = query.get("response-content-disposition", "")
-        try:
-            nonce = base64.urlsafe_b64decode(signature.replace("~", "="))[:8]
-        except ValueError:
-            return False
-        right = self._signature(nonce, request.method, request.path, expires, disposition)
-        if not hmac.compare_digest(right.encode(), signature.encode()) or query.get("Key-Pair-Id") != KEY_PAIR_ID:
-            return False
-        with self._lock:
-            return int(expires) > self._clock.now() and signature not in self._spent
-
-    def served(self, signature: str) -> int:
-        """How many bytes went through the URL so far."""
-        with self._lock:
-            return self._served.get(signature, 0)
-
-    def count(self, signature: str, sent: int) -> None:
-        with self._lock:
-            self._served[signature] = self._served.get(signature, 0) + sent
-
-    def spend(self, signature: str) -> None:
-        """The URL is no longer good."""
-        with self._lock:
-            self._spent.add(signature)
 
 
 class Cdn:
@@ -155,6 +97,7 @@ class Cdn:
             return refusal(404)
         medium, rendition = found
         signature = request.query["Signature"]
+        served = self._signer.served(signature)
         start, end = wanted_range(request.header("Range"), rendition.content.size) or (0, rendition.content.size)
         struck = self._faults.strike(
             Occasion(
@@ -165,23 +108,26 @@ class Cdn:
                 label=place.label,
                 start=start,
                 end=end,
-                served=self._signer.served(signature),
+                served=served,
             )
         )
         seen(struck)
         otherwise = answered_otherwise(struck, lambda status: self._plain(status, rendition.content))
         if otherwise is not None:
             return slowed(otherwise, struck)
-        cut_at: int | None = None
+        cut = Cut(None, "cut")
         for fault in struck:
             if isinstance(fault, Replace):
                 content = fault.content or _other(rendition.content, fault.size_delta)
                 self._catalogue.replace_content(place.media_id, place.label, place.item, content)
                 if start < fault.at_bytes:
-                    cut_at = fault.at_bytes
+                    cut = Cut(fault.at_bytes, "cut")
                 else:
                     rendition = rendition._replace(content=content)
-        reply = self._serve(request, medium, rendition, struck, cut_at)
+        if any(isinstance(fault, ExpireAfter) and served >= fault.served_bytes for fault in struck):
+            self._signer.spend(signature)
+            return refusal(403)
+        reply = self._serve(request, medium, rendition, struck, cut)
         if reply.stream is not None:
             reply.sent = lambda sent: self._signer.count(signature, sent)
         return slowed(reply, struck)
@@ -201,11 +147,8 @@ class Cdn:
             reply.headers["Content-Range"] = f"bytes */{content.size}"
         return reply
 
-    def _serve(
-        self, request: Request, medium: Medium, rendition: Rendition, struck: list[Fault], cut_at: int | None
-    ) -> Reply:
+    def _serve(self, request: Request, medium: Medium, rendition: Rendition, struck: list[Fault], cut: Cut) -> Reply:
         content = rendition.content
-        size = content.size
         etag = self.etag(medium, content)
         # Another original has another date, but the same one whenever it is asked for.
         modified = created_at(medium) + int(hashlib.sha256(etag.encode()).hexdigest()[:4], 16) % 3600
@@ -219,57 +162,70 @@ class Cdn:
             headers["Content-Disposition"] = disposition
         if (wanted := request.header("If-Match")) is not None and wanted != "*" and etag not in _etags(wanted):
             return refusal(412)
-        header = request.header("Range")
-        condition = request.header("If-Range")
-        if condition is not None and condition != etag and not _same_date(condition, modified):
-            header = None
-        if any(isinstance(fault, IgnoreRange) for fault in struck):
-            header = None
-        asked = wanted_range(header, size)
-        if asked is not None and asked[0] >= size:
-            return self._plain(416, content)
-        status = 200
-        start, end = asked or (0, size)
+        asked = None
+        if _range_counts(request, etag, modified, struck):
+            asked = wanted_range(request.header("Range"), content.size)
+        start, end = asked or (0, content.size)
         if asked is not None:
-            status = 206
-            for fault in struck:
-                if isinstance(fault, WrongRange):
-                    start = min(start + fault.shift, size - 1)
-                    end = max(start + 1, min(end + fault.shift, size))
-                    size += fault.total_delta
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+            if start >= content.size:
+                return self._plain(416, content)
+            start, end, headers["Content-Range"] = _told_range(start, end, content.size, struck)
+        reply = Reply(status=200 if asked is None else 206, headers=headers, stream=(), length=end - start)
+        if request.method == "GET":
+            self._fill(reply, content, (start, end), request.query["Signature"], struck, cut)
+        return reply
+
+    def _fill(
+        self, reply: Reply, content: Content, span: tuple[int, int], signature: str, struck: list[Fault], cut: Cut
+    ) -> None:
+        """Put the bytes of `span` into the reply, as far and as the faults let them through."""
+        start, end = span
         for fault in struck:
             if isinstance(fault, Corrupt):
                 content = Flipped(content, (fault.at_bytes,))
-        if request.method == "HEAD":
-            return Reply(status=status, headers=headers, stream=(), length=end - start)
-        reply = Reply(status=status, headers=headers, length=end - start)
-        if cut_at is not None:
-            reply.ending = "cut"
-        for fault in struck:
-            match fault:
-                case Drop():
-                    cut_at, reply.ending = fault.at_bytes, "reset"
-                case Truncate():
-                    cut_at, reply.ending = fault.at_bytes, "cut"
-                    if fault.honest:
-                        reply.length, reply.ending = max(0, min(end, cut_at) - start), "whole"
-                case ExpireAfter():
-                    signature = request.query["Signature"]
-                    left = fault.served_bytes - self._signer.served(signature)
-                    self._signer.spend(signature)
-                    if left <= 0:
-                        return refusal(403)
-                    if fault.cut and left < end - start:
-                        cut_at, reply.ending = start + left, "cut"
-        stop = end if cut_at is None else max(start, min(end, cut_at))
-        reply.stream = content.read(start, stop)
+            else:
+                cut = self._cut(fault, start, signature) or cut
+        if cut.at_bytes is not None and cut.at_bytes < end:
+            reply.ending = cut.ending
+            end = max(start, cut.at_bytes)
+            if cut.ending == "whole":
+                reply.length = end - start
+        reply.stream = content.read(start, end)
         if any(isinstance(fault, Gzip) for fault in struck):
-            headers["Content-Encoding"] = "gzip"
-            reply.stream, reply.length = _gzipped(content.read(start, stop)), None
+            reply.headers["Content-Encoding"] = "gzip"
+            reply.stream, reply.length = _gzipped(reply.stream), None
         if any(isinstance(fault, NoLength) for fault in struck):
             reply.length = None
-        return reply
+
+    def _cut(self, fault: Fault, start: int, signature: str) -> Cut | None:
+        match fault:
+            case Drop():
+                return Cut(fault.at_bytes, "reset")
+            case Truncate():
+                return Cut(fault.at_bytes, "whole" if fault.honest else "cut")
+            case ExpireAfter():
+                left = fault.served_bytes - self._signer.served(signature)
+                self._signer.spend(signature)
+                return Cut(start + max(0, left), "cut") if fault.cut else None
+        return None
+
+
+def _range_counts(request: Request, etag: str, modified: float, struck: list[Fault]) -> bool:
+    """Whether the request's range is honoured: an If-Range must name the file as it is now."""
+    condition = request.header("If-Range")
+    same = condition is None or condition == etag or _same_date(condition, modified)
+    return same and not any(isinstance(fault, IgnoreRange) for fault in struck)
+
+
+def _told_range(start: int, end: int, size: int, struck: list[Fault]) -> tuple[int, int, str]:
+    """The range that is sent, and its Content-Range."""
+    told = size
+    for fault in struck:
+        if isinstance(fault, WrongRange):
+            start = min(start + fault.shift, size - 1)
+            end = max(start + 1, min(end + fault.shift, size))
+            told = size + fault.total_delta
+    return start, end, f"bytes {start}-{end - 1}/{told}"
 
 
 def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:

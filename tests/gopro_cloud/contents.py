@@ -9,10 +9,12 @@ import base64
 import hashlib
 import random
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MIB = 1 << 20
 Piece = bytes | memoryview
@@ -30,7 +32,7 @@ class Content(Protocol):
         """The bytes from `start` up to, not including, `end`, in pieces of at most a few MiB."""
 
     def to_json(self) -> dict[str, Any]:
-        """The form that `content_from_json` reads."""
+        """Its recipe: the form that `recipes.content_from_json` reads."""
 
 
 _NOISE = memoryview(random.Random(20260930).randbytes(2 * MIB))
@@ -131,34 +133,6 @@ class Flipped:
         return {"kind": "flipped", "original": self.original.to_json(), "offsets": list(self.offsets)}
 
 
-def content_from_json(form: dict[str, Any]) -> Content:
-    """Read what `to_json` wrote; ValueError names what is wrong with it."""
-    from tests.gopro_cloud.mp4 import Film
-    from tests.gopro_cloud.stills import Photograph, RawPhotograph
-
-    fields = dict(form)
-    kind = fields.pop("kind", None)
-    try:
-        match kind:
-            case "generated":
-                return Generated(**fields)
-            case "literal":
-                return Literal(fields["text"].encode() if "text" in fields else base64.b64decode(fields["base64"]))
-            case "file":
-                return LocalFile(**fields)
-            case "flipped":
-                return Flipped(content_from_json(fields["original"]), tuple(fields["offsets"]))
-            case "film":
-                return Film(**fields)
-            case "photograph":
-                return Photograph(**fields)
-            case "raw_photograph":
-                return RawPhotograph(**fields)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"content of kind {kind!r}: {error}") from error
-    raise ValueError(f"unknown kind of content: {kind!r}")
-
-
 class Digests:
     """Digests of contents, each worked out at most once (by one thread, the others wait for it)."""
 
@@ -172,7 +146,7 @@ class Digests:
         return self._once(("sha256", content), lambda: _sha256(content))
 
     def multipart_etag(self, content: Content, part_bytes: int) -> str:
-        """The ETag S3 gives an object uploaded in parts of `part_bytes`: MD5 of the parts' MD5s, then `-N`; unquoted."""
+        """The ETag S3 gives to an upload in parts of `part_bytes`: MD5 of the parts' MD5s, then `-N`; unquoted."""
         return self._once((part_bytes, content), lambda: _multipart_etag(content, part_bytes))
 
     def _once(self, key: object, work_out: Callable[[], str]) -> str:

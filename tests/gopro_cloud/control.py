@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -14,7 +13,9 @@ from tests.gopro_cloud.library import Library, Medium
 from tests.gopro_cloud.observations import Seen
 
 if TYPE_CHECKING:
-    from tests.gopro_cloud.server import FakeGoProCloud
+    from collections.abc import Callable
+
+    from tests.gopro_cloud.cloud import FakeGoProCloud
 
 Form = dict[str, Any]
 

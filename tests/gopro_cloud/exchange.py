@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from email.message import Message
 from email.utils import formatdate
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.gopro_cloud.contents import Piece
 from tests.gopro_cloud.faults import Answer, Delay, Fault, Hangup, HtmlPage, Redirect, Throttle, ZeroBytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from email.message import Message
+
+    from tests.gopro_cloud.contents import Piece
 
 BLOCKED_PAGE = (
     "<!DOCTYPE HTML><html><head><title>ERROR: The request could not be satisfied</title></head>"
@@ -59,6 +62,11 @@ class Reply:
     bytes_per_second: float | None = None
     sent: Callable[[int], None] | None = None
 
+    @property
+    def announced(self) -> int | None:
+        """The Content-Length, in bytes; None for a chunked body."""
+        return len(self.body) if self.stream is None else self.length
+
 
 def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
     return Reply(
@@ -100,10 +108,7 @@ def answered_otherwise(faults: Iterable[Fault], plain: Callable[[int], Reply]) -
 
 
 def _answer(fault: Answer, plain: Callable[[int], Reply]) -> Reply:
-    if fault.html:
-        reply = html_reply(fault.status)
-    else:
-        reply = plain(fault.status)
+    reply = html_reply(fault.status) if fault.html else plain(fault.status)
     if fault.body is not None:
         reply.body = fault.body.encode()
     if fault.retry_after is not None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tests.gopro_cloud.contents import Content, content_from_json
+from tests.gopro_cloud.contents import Content
+from tests.gopro_cloud.recipes import content_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Endpoint(StrEnum):
@@ -368,7 +371,8 @@ class LibraryChange(Fault):
 
 _KINDS: tuple[type[Fault], ...] = (
     Delay, Answer, Hangup, Redirect, Outage,
-    Drop, Truncate, Corrupt, ExpireAfter, Throttle, IgnoreRange, WrongRange, Gzip, NoLength, HtmlPage, ZeroBytes, Replace,
+    Drop, Truncate, Corrupt, ExpireAfter, Throttle, IgnoreRange, WrongRange, Gzip, NoLength, HtmlPage, ZeroBytes,
+    Replace,
     ShapeChange, StaleUrls, ShortPage, RepeatItem, EndlessPages, WrongTotal, LibraryChange,
 )  # fmt: skip
 

@@ -7,16 +7,20 @@ import functools
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tests.gopro_cloud.contents import MIB, Content, Generated, content_from_json
+from tests.gopro_cloud.contents import MIB, Content, Generated
 from tests.gopro_cloud.faults import Fault, fault_from_json
+from tests.gopro_cloud.recipes import content_from_json
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PROXY = Generated(64 * 1024, "proxy")
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -67,7 +71,7 @@ class Medium:
     shape: Shape = Shape.SINGLE_VIDEO
     contents: tuple[Content, ...] = ()
     raw: Content | None = None
-    proxy: Content = Generated(64 * 1024, "proxy")
+    proxy: Content = PROXY
     type: str = ""
     filename: str = "GX010001.MP4"
     captured_at: str | None = "2026-01-30T21:08:11Z"
@@ -125,34 +129,36 @@ class Medium:
 
     def renditions(self) -> list[Rendition]:
         """Every file that the CDN serves of this medium, the originals first and in order."""
-        video = not self.still
-        found: list[Rendition] = []
-        if self.shape is Shape.BURST and self.source_offered:
-            for item, content in enumerate(self.contents, start=1):
-                name = self.item_filename(item)
-                found.append(Rendition("files", "file", item, self.extension, content, name, True))
-            found.append(Rendition("variations", "source", 1, "jpg", self.contents[0], self.item_filename(1)))
-        elif self.source_offered:
-            label = "baked_source" if self.shape is Shape.EDIT else "source"
-            for item, content in enumerate(self.contents, start=1):
-                name = self.item_filename(item)
-                found.append(Rendition("variations", label, item, self.extension, content, name, True))
+        name = self.item_filename(1)
+        found = self._offered() if self.source_offered else []
         if self.raw is not None:
-            name = re.sub(r"\.\w+$", "", self.item_filename(1)) + ".GPR"
-            found.append(Rendition("sidecar_files", "raw_photo", 1, "gpr", self.raw, name, True))
+            raw_name = re.sub(r"\.\w+$", "", name) + ".GPR"
+            found.append(Rendition("sidecar_files", "raw_photo", 1, "gpr", self.raw, raw_name, True))
         if self.shape is Shape.QUIK_PROJECT:
             return found
-        if video:
-            name = self.item_filename(1)
-            found.append(Rendition("variations", "high_res_proxy_mp4", 1, "mp4", self.proxy, name))
-            found.append(Rendition("variations", "edit_proxy", 1, "mp4", self.proxy, name))
+        if not self.still:
+            labels = ["high_res_proxy_mp4", "edit_proxy"]
             if self.shape is Shape.CHAPTERED and self.concat:
-                found.append(Rendition("variations", "concat", 1, "mp4", self.proxy, name))
-        found.append(Rendition("sidecar_files", "thumbnail", 1, "jpg", Generated(4096, self.media_id), "thumbnail.jpg"))
-        if video and self.sidecars:
-            for label, extension in (("gpmf", "mp4"), ("gpx", "gpx"), ("mediainfo", "json"), ("zip", "zip")):
-                content = Generated(2048, f"{self.media_id} {label}")
-                found.append(Rendition("sidecar_files", label, 1, extension, content, f"{label}.{extension}"))
+                labels.append("concat")
+            found += [Rendition("variations", label, 1, "mp4", self.proxy, name) for label in labels]
+        sidecars = [("thumbnail", "jpg")]
+        if not self.still and self.sidecars:
+            sidecars += [("gpmf", "mp4"), ("gpx", "gpx"), ("mediainfo", "json"), ("zip", "zip")]
+        for label, extension in sidecars:
+            content = Generated(2048, f"{self.media_id} {label}")
+            found.append(Rendition("sidecar_files", label, 1, extension, content, f"{label}.{extension}"))
+        return found
+
+    def _offered(self) -> list[Rendition]:
+        """The originals, and the cover of a burst."""
+        where: Literal["files", "variations"] = "files" if self.shape is Shape.BURST else "variations"
+        label = {Shape.BURST: "file", Shape.EDIT: "baked_source"}.get(self.shape, "source")
+        found = [
+            Rendition(where, label, item, self.extension, content, self.item_filename(item), True)
+            for item, content in enumerate(self.contents, start=1)
+        ]
+        if self.shape is Shape.BURST:
+            found.append(Rendition("variations", "source", 1, "jpg", self.contents[0], self.item_filename(1)))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -163,6 +169,8 @@ class Medium:
                 value = [entry.to_json() for entry in value]
             elif isinstance(value, Content):
                 value = value.to_json()
+            elif isinstance(value, tuple):
+                value = list(value)
             form[one.name] = value
         return form
 

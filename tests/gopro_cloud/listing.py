@@ -17,13 +17,14 @@ Sign = Callable[[str, str, str], str]
 
 # Named in a full record, and without meaning here.
 _EMPTY = (
-    "cah_mandatory captured_at_timezone client_updated_at composition content_source content_title content_type "
-    "content_description direct_upload_progress errors event_id external_id external_user_id fov gopro_tag "
-    "gumi_parent is_public_copy lens_mode location_latitude location_longitude mce_clips mce_duration "
-    "media_store_id music_track_artist music_track_name music_track_id on_public_profile parent_id "
-    "products profile_url publish_url rating reprocessed_at share_url submitted_at tags thumbnail_available "
-    "transcode_progress trashed_at uploader_client_id uploader_device visibility watermark"
-).split()
+    "cah_mandatory", "captured_at_timezone", "client_updated_at", "composition", "content_source", "content_title",
+    "content_type", "content_description", "direct_upload_progress", "errors", "event_id", "external_id",
+    "external_user_id", "fov", "gopro_tag", "gumi_parent", "is_public_copy", "lens_mode", "location_latitude",
+    "location_longitude", "mce_clips", "mce_duration", "media_store_id", "music_track_artist", "music_track_name",
+    "music_track_id", "on_public_profile", "parent_id", "products", "profile_url", "publish_url", "rating",
+    "reprocessed_at", "share_url", "submitted_at", "tags", "thumbnail_available", "transcode_progress", "trashed_at",
+    "uploader_client_id", "uploader_device", "visibility", "watermark",
+)  # fmt: skip
 
 
 def pages(page: int, per_page: int, total: int) -> dict[str, int]:
@@ -42,11 +43,8 @@ def row(medium: Medium, names: Iterable[str] | None = None) -> dict[str, Any]:
     edit = medium.shape in (Shape.EDIT, Shape.QUIK_PROJECT)
     quik = medium.shape is Shape.QUIK_PROJECT
     width, height = (5568, 4872) if medium.still else (3840, 2160)
-    size: int | None
-    if medium.listed_size != "true":
-        size = medium.listed_size
-    else:
-        size = None if edit else medium.true_size
+    true_size = None if edit else medium.true_size
+    size = true_size if medium.listed_size == "true" else medium.listed_size
     full: dict[str, Any] = {
         **dict.fromkeys(_EMPTY),
         "id": medium.media_id,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WIDTH, HEIGHT = 320, 240
 COLUMNS, ROWS = WIDTH // 16, HEIGHT // 16
@@ -157,7 +159,7 @@ _MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 def _head(frames: int, fps: int) -> bytes:
     """Everything before the first frame: `ftyp`, `moov` and the header of `mdat`."""
     ftyp = _box(b"ftyp", b"isom", struct.pack(">I", 0x200), b"isomiso2avc1mp41")
-    # The offset of the first frame stands inside the box whose length decides it; that length is the same for any value.
+    # The offset of the first frame stands inside the box whose length decides it; that length never changes.
     moov = _moov(frames, fps, first_frame=0)
     moov = _moov(frames, fps, first_frame=len(ftyp) + len(moov) + 8)
     return ftyp + moov + struct.pack(">I4s", 8 + frames * _FRAME_BYTES, b"mdat")

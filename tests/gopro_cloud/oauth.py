@@ -7,9 +7,10 @@ import json
 import secrets
 import threading
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.gopro_cloud.clock import Clock
+if TYPE_CHECKING:
+    from tests.gopro_cloud.clock import Clock
 
 DEMO_CREDENTIALS = {
     "client_id": "fake-client-id",
@@ -90,23 +91,29 @@ class TokenOffice:
                 return _refused(401, "invalid_client", "Client authentication failed due to unknown client.")
             match form.get("grant_type"):
                 case "password":
-                    if form.get("username") != account.username or form.get("password") != account.password:
-                        return _refused(401, "invalid_grant", "The provided username or password is invalid.")
-                    if account.two_factor:
-                        return _refused(401, "invalid_grant", "Two-factor authentication is required.")
-                    return self._issue(secrets.token_urlsafe(48), with_owner=True)
+                    return self._by_password(form.get("username"), form.get("password"))
                 case "refresh_token":
-                    presented = form.get("refresh_token", "")
-                    token = self._refresh.get(presented)
-                    if token is None or token.state == "rotated":
-                        return _refused(400, "invalid_grant", "The provided refresh token is invalid or expired.")
-                    if token.state == "blacklisted":
-                        return _refused(400, "invalid_grant", "token_blacklisted: the refresh token was revoked.")
-                    if not account.rotation:
-                        return self._issue(presented, with_owner=account.owner_id_after_refresh)
-                    token.state = "rotated"
-                    return self._issue(secrets.token_urlsafe(48), with_owner=account.owner_id_after_refresh)
+                    return self._by_refresh_token(form.get("refresh_token", ""))
             return _refused(400, "unsupported_grant_type", "The grant type is not supported.")
+
+    def _by_password(self, username: str | None, password: str | None) -> Grant:
+        if (username, password) != (self.account.username, self.account.password):
+            return _refused(401, "invalid_grant", "The provided username or password is invalid.")
+        if self.account.two_factor:
+            return _refused(401, "invalid_grant", "Two-factor authentication is required.")
+        return self._issue(secrets.token_urlsafe(48), with_owner=True)
+
+    def _by_refresh_token(self, presented: str) -> Grant:
+        token = self._refresh.get(presented)
+        if token is None or token.state == "rotated":
+            return _refused(400, "invalid_grant", "The provided refresh token is invalid or expired.")
+        if token.state == "blacklisted":
+            return _refused(400, "invalid_grant", "token_blacklisted: the refresh token was revoked.")
+        following = presented
+        if self.account.rotation:
+            token.state = "rotated"
+            following = secrets.token_urlsafe(48)
+        return self._issue(following, with_owner=self.account.owner_id_after_refresh)
 
     def _issue(self, refresh_token: str, *, with_owner: bool) -> Grant:
         self._refresh.setdefault(refresh_token, _Refresh())

@@ -6,12 +6,13 @@ import dataclasses
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.gopro_cloud.faults import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(kw_only=True)
@@ -69,9 +70,8 @@ class Observations:
         with self._lock:
             self._seen.append(seen)
 
-    @contextmanager
-    def downloading(self, media_id: str) -> Iterator[None]:
-        """Counts one download from the CDN while the block runs."""
+    def begin_download(self, media_id: str) -> Callable[[], None]:
+        """Count a download from the CDN as under way, until what this returns is called (again: without effect)."""
         with self._lock:
             downloads, media = self._downloads, self._media
             medium = self._per_medium.setdefault(media_id, _Running())
@@ -79,14 +79,20 @@ class Observations:
             if medium.now == 0:
                 media.enter()
             medium.enter()
-        try:
-            yield
-        finally:
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
             with self._lock:
+                if ended:
+                    return
+                ended = True
                 downloads.now -= 1
                 medium.now -= 1
                 if medium.now == 0:
                     media.now -= 1
+
+        return end
 
     def requests(
         self, endpoint: str | None = None, media_id: str | None = None, *, method: str | None = None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.gopro_cloud.contents import Generated, Piece
 
-_SIDE = 40  # squares of 8 × 8 pixels, across and down
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SIDE = 40  # squares of 8 by 8 pixels, across and down
 _DC_COUNTS = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
 
 

@@ -19,7 +19,7 @@ from services.shared.gopro.client import ApiRetired, Blocked
 from services.shared.gopro.media import UnexpectedAnswer, whole_number
 
 _SCOPE = "root root:channels public me upload media_library_beta live"
-_TWO_FACTOR = re.compile(r"two[\s_-]?factor|\b(2fa|mfa|otp)\b|one[\s_-]?time", re.IGNORECASE)
+_TWO_FACTOR = re.compile(r"two[\s_-]?factor|one[\s_-]?time|(?<![a-z])(2fa|mfa|otp)(?![a-z])", re.IGNORECASE)
 # The error codes of RFC 6749 (5.2) and RFC 6750: no other value of `error` is ever shown.
 _KNOWN_CODES = frozenset(
     {

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from services.shared.bus import utc_now
-from services.shared.errors import TransientError
+from services.shared.errors import TransientError, reason_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -114,5 +114,5 @@ class Ledger:
                 ExpressionAttributeNames={"#owner": "owner"},
                 ExpressionAttributeValues={":owner": owner},
             )
-        except ClientError:
-            logger.warning("The lease was not given back; it ends by itself", exc_info=True)
+        except ClientError as error:
+            logger.warning("The lease was not given back; it ends by itself", why=reason_of(error))

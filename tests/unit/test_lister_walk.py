@@ -1,6 +1,8 @@
 """Walking a library that changes, repeats itself and leaves things out."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -10,6 +12,9 @@ from hypothesis import strategies as st
 from services.lister.walk import WALKS, Walk
 from services.shared.gopro.client import Page
 from services.shared.gopro.media import ListedMedium
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def medium(media_id: str) -> ListedMedium:

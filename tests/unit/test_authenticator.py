@@ -1,0 +1,588 @@
+"""The authenticator: its real composition against the fake GoPro Cloud."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from services.authenticator.ledger import Ledger
+from services.authenticator.once import Once, Outcome
+from services.shared.gopro.client import GoProClient
+from tests.gopro_cloud import DEMO_CREDENTIALS, Account, FakeGoProCloud
+from tests.gopro_cloud.faults import Answer, Hangup
+from tests.unit.gopro_stage import Stage, staged
+
+CLIENT = {key: DEMO_CREDENTIALS[key] for key in ("client_id", "client_secret")}
+REFRESH = {**CLIENT, "refresh_token": DEMO_CREDENTIALS["refresh_token"]}
+LOGIN = {**CLIENT, "username": DEMO_CREDENTIALS["username"], "password": DEMO_CREDENTIALS["password"]}
+BOTH = {**REFRESH, **LOGIN}
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with FakeGoProCloud(account=Account(expires_in=3600)) as cloud, staged(monkeypatch, cloud) as stage:
+        stage.seconds = 120
+        stage.put_secret("CREDENTIALS_SECRET", REFRESH)
+        yield stage.open("authenticator")
+
+
+def calls(stage: Stage, endpoint: str) -> int:
+    return len(stage.cloud.observations.requests(endpoint))
+
+
+def rejected(version: int, sync_id: str = "sync-1") -> dict[str, Any]:
+    return {"metadata": {"version": 1, "sync_id": sync_id}, "data": {"session_version": version}}
+
+
+def the_failure(stage: Stage) -> dict[str, Any]:
+    ((name, detail),) = stage.published()
+    assert name == "AuthenticationFailed"
+    return detail["data"]
+
+
+# -- a sync's session -------------------------------------------------------------------------------------------------
+
+
+def test_a_sync_gets_a_session_from_the_refresh_token(stage: Stage) -> None:
+    assert stage.send("SyncRequested")
+    ((name, detail),) = stage.published()
+    assert name == "SessionAuthenticated"
+    assert detail["metadata"]["sync_id"] == "sync-1"
+    assert detail["data"]["session_version"] == 1
+    assert detail["data"]["requested_at"] == "2026-11-23T01:00:02Z"
+    session = stage.secret("SESSION_SECRET")
+    assert session["version"] == 1
+    assert session["expires_at"] == detail["data"]["expires_at"]
+    assert stage.cloud.tokens.judge(session["access_token"]) == (1, True)
+    assert calls(stage, "user") == 1
+
+
+def test_the_next_sync_uses_the_same_session(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.send("SyncRequested", event_id="sync-2")
+    assert [detail["data"]["session_version"] for _, detail in stage.published()] == [1, 1]
+    assert calls(stage, "token") == 1
+    assert calls(stage, "user") == 2
+
+
+def test_a_session_is_renewed_ahead_of_its_end_with_the_rotated_token(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.clock.advance(3600 - 1199)
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert stage.secret("SESSION_SECRET")["version"] == 2
+    assert [seen.grant for seen in stage.cloud.observations.requests("token")] == ["refresh_token"] * 2
+
+
+def test_a_session_that_gopro_refuses_is_renewed_for_a_sync(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.cloud.tokens.revoke_access()
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert stage.secret("SESSION_SECRET")["version"] == 2
+
+
+def test_new_credentials_win_over_a_session_and_over_the_rotated_token(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.cloud.configure_account(refresh_token="another-refresh-token")
+    stage.put_secret("CREDENTIALS_SECRET", {**CLIENT, "refresh_token": "another-refresh-token"})
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert stage.secret("SESSION_SECRET")["version"] == 2
+    assert stage.published()[-1][0] == "SessionAuthenticated"
+
+
+def test_where_gopro_does_not_rotate_the_old_refresh_token_is_kept(stage: Stage) -> None:
+    stage.cloud.configure_account(rotation=False)
+    stage.send("SyncRequested")
+    assert stage.secret("REFRESH_SECRET") == {}
+    stage.cloud.tokens.revoke_access()
+    assert stage.send("SyncRequested", event_id="sync-2")
+
+
+def test_the_rotated_token_is_stored_before_the_session_is_used(stage: Stage) -> None:
+    stage.cloud.arm(Answer(endpoint="user", status=503, times=1))
+    assert not stage.send("SyncRequested")
+    assert stage.secret("REFRESH_SECRET")["refresh_token"] != REFRESH["refresh_token"]
+    # What was granted is kept, so the next try logs in no second time.
+    assert stage.send("SyncRequested", receives=2)
+    assert calls(stage, "token") == 1
+    assert [name for name, _ in stage.published()] == ["SessionAuthenticated"]
+
+
+def test_a_crash_between_grant_and_use_loses_no_refresh_token(stage: Stage) -> None:
+    stage.cloud.arm(Hangup(endpoint="user", times=1))
+    assert not stage.send("SyncRequested")
+    stage.put_secret("SESSION_SECRET", {})
+    assert stage.send("SyncRequested", receives=2)
+    assert stage.secret("SESSION_SECRET")["version"] == 2
+
+
+def test_username_and_password_do_where_there_is_no_refresh_token(stage: Stage) -> None:
+    stage.put_secret("CREDENTIALS_SECRET", LOGIN)
+    assert stage.send("SyncRequested")
+    stage.cloud.tokens.revoke_access()
+    stage.clock.advance(3)
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert [seen.grant for seen in stage.cloud.observations.requests("token")] == ["password", "refresh_token"]
+
+
+def test_the_password_stands_in_for_a_dead_refresh_token_and_not_more_than_once_a_minute(stage: Stage) -> None:
+    stage.put_secret("CREDENTIALS_SECRET", BOTH)
+    stage.cloud.tokens.blacklist_refresh()
+    assert stage.send("SyncRequested")
+    stage.cloud.tokens.blacklist_refresh()
+    stage.cloud.tokens.revoke_access()
+    stage.clock.advance(20)
+    assert not stage.send("SyncRequested", event_id="sync-2")
+    assert stage.hidden[-1] == 40
+    stage.clock.advance(40)
+    assert stage.send("SyncRequested", event_id="sync-2", receives=2)
+    grants = [seen.grant for seen in stage.cloud.observations.requests("token")]
+    assert grants.count("password") == 2
+
+
+def test_a_session_secret_that_can_not_be_read_is_written_anew(stage: Stage) -> None:
+    stage.put_secret("SESSION_SECRET", "{broken")
+    stage.put_secret("REFRESH_SECRET", "[]")
+    assert stage.send("SyncRequested")
+    assert stage.secret("SESSION_SECRET")["version"] == 1
+
+
+def test_versions_rise_even_if_the_table_is_lost(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    session = stage.secret("SESSION_SECRET")
+    stage.put_secret("SESSION_SECRET", {**session, "version": 41})
+    stage.client("dynamodb").delete_item(TableName="authenticator", Key={"id": {"S": "session-version"}})
+    stage.cloud.tokens.revoke_access()
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert stage.secret("SESSION_SECRET")["version"] == 42
+
+
+# -- a pasted token ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pasted_token_makes_a_session_whose_end_nobody_knows(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.put_secret("CREDENTIALS_SECRET", {"access_token": stage.cloud.tokens.paste(3600)})
+    assert stage.send("SyncRequested")
+    assert "dies within hours or days" in caplog.text
+    ((_, detail),) = stage.published()
+    assert detail["data"]["expires_at"] is None
+    assert calls(stage, "token") == 0
+
+
+def test_a_dead_pasted_token_is_told_at_once_with_what_to_do(stage: Stage) -> None:
+    stage.put_secret("CREDENTIALS_SECRET", {"access_token": stage.cloud.tokens.paste(100)})
+    stage.send("SyncRequested")
+    stage.published()
+    stage.clock.advance(101)
+    assert stage.send("SessionRejected", rejected(1))
+    data = the_failure(stage)
+    assert "the pasted token has died: paste a new one, or configure client id and secret" in data["reason"]
+    assert data["session_version"] == 1
+    assert stage.secret("SESSION_SECRET")["dead_because"] == data["reason"]
+
+
+# -- credentials that don't do ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "",
+        " ",
+        "not json",
+        "[]",
+        '"text"',
+        {"client_id": "x", "client_secret": "y"},
+        {"client_id": "", "client_secret": "", "refresh_token": ""},
+        {"client_id": "x", "username": "u", "password": "p"},
+        {"client_id": 7, "client_secret": "y", "refresh_token": "z"},
+        {"access_token": "two words"},
+        {"access_token": "tök"},
+        {**REFRESH, "client_secret": "line\nbreak"},
+    ],
+)
+def test_a_credentials_secret_that_holds_nothing_usable_is_named_with_the_command(
+    stage: Stage, content: object
+) -> None:
+    if content:
+        stage.put_secret("CREDENTIALS_SECRET", content)
+    else:
+        stage.environment["CREDENTIALS_SECRET"] = stage.client("secretsmanager").create_secret(Name="empty")["ARN"]
+        stage.open("authenticator")
+    assert stage.send("SyncRequested")
+    data = the_failure(stage)
+    secret = stage.environment["CREDENTIALS_SECRET"]
+    assert secret in data["reason"]
+    assert f"aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://" in data["remedy"]
+    assert calls(stage, "token") == 0
+
+
+@pytest.mark.parametrize(
+    ("credentials", "change", "reason", "remedy"),
+    [
+        ({**REFRESH, "client_id": "wrong"}, {}, "client id and secret are not known", "Check client_id"),
+        ({**REFRESH, "refresh_token": "wrong"}, {}, "not valid, or no longer", "new refresh_token"),
+        ({**LOGIN, "password": "wrong"}, {}, "tried with the password", "username and password still log in"),
+        (LOGIN, {"two_factor": True}, "second factor", "Use a refresh_token"),
+    ],
+)
+def test_refused_credentials_fail_the_sync_at_once_and_say_what_to_do(
+    stage: Stage, credentials: dict[str, str], change: dict[str, Any], reason: str, remedy: str
+) -> None:
+    stage.cloud.configure_account(**change)
+    stage.put_secret("CREDENTIALS_SECRET", credentials)
+    assert stage.send("SyncRequested")
+    data = the_failure(stage)
+    assert reason in data["reason"]
+    assert remedy in data["remedy"]
+    assert calls(stage, "token") == 1
+
+
+def test_a_revoked_refresh_token_marks_the_session_dead(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.published()
+    stage.cloud.tokens.blacklist_refresh()
+    stage.cloud.tokens.revoke_access()
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert "revoked" in the_failure(stage)["reason"]
+    assert "revoked" in stage.secret("SESSION_SECRET")["dead_because"]
+
+
+def test_wrong_new_credentials_leave_a_living_session_alone(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.published()
+    stage.put_secret("CREDENTIALS_SECRET", {**REFRESH, "client_secret": "wrong"})
+    assert stage.send("SyncRequested", event_id="sync-2")
+    assert the_failure(stage)
+    assert not stage.secret("SESSION_SECRET")["dead_because"]
+
+
+def test_a_dead_session_is_tried_again_for_a_new_sync(stage: Stage) -> None:
+    stage.put_secret("CREDENTIALS_SECRET", LOGIN)
+    stage.send("SyncRequested")
+    stage.cloud.configure_account(two_factor=True)
+    stage.cloud.tokens.revoke_access()
+    stage.cloud.tokens.blacklist_refresh()
+    stage.clock.advance(61)
+    stage.send("SyncRequested", event_id="sync-2")
+    assert stage.secret("SESSION_SECRET")["dead_because"]
+    stage.cloud.configure_account(two_factor=False)
+    stage.clock.advance(61)
+    assert stage.send("SyncRequested", event_id="sync-3")
+    session = stage.secret("SESSION_SECRET")
+    assert not session["dead_because"]
+    assert session["version"] == 2
+
+
+# -- trouble that may pass --------------------------------------------------------------------------------------------
+
+
+def test_an_outage_is_retried_after_2_4_and_8_seconds_and_then_told(stage: Stage) -> None:
+    stage.cloud.outage(600)
+    for receives in (1, 2, 3):
+        assert not stage.send("SyncRequested", receives=receives)
+        assert stage.published() == []
+    assert stage.hidden == [2, 4, 8]
+    assert not stage.send("SyncRequested", receives=4)
+    assert stage.hidden[-1] == 0
+    data = the_failure(stage)
+    assert "503" in data["reason"]
+    assert "wait until GoPro answers" in data["remedy"]
+
+
+def test_the_message_of_a_failed_sync_that_is_redriven_is_acknowledged_with_advice(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.cloud.outage(600)
+    stage.send("SyncRequested", receives=4)
+    stage.cloud.outage(0)
+    stage.published()
+    assert stage.send("SyncRequested", receives=1)
+    assert stage.published() == []
+    assert calls(stage, "token") == 1
+    assert "send a new SyncRequested" in caplog.text
+
+
+def test_a_rate_limit_is_waited_for_as_long_as_gopro_asks(stage: Stage) -> None:
+    stage.cloud.arm(Answer(endpoint="token", status=429, retry_after=33))
+    assert not stage.send("SyncRequested")
+    assert stage.hidden == [33]
+    assert stage.send("SyncRequested", receives=2)
+
+
+def test_the_firewall_s_html_page_is_no_verdict_on_the_credentials(stage: Stage) -> None:
+    stage.cloud.arm(Answer(endpoint="token", status=403, html=True, times=None))
+    assert not stage.send("SyncRequested")
+    assert not stage.send("SyncRequested", receives=4)
+    assert "firewall" in the_failure(stage)["reason"]
+
+
+@pytest.mark.parametrize("status", [406, 410])
+def test_a_retired_api_is_told_at_once(stage: Stage, status: int) -> None:
+    stage.cloud.arm(Answer(endpoint="user", status=status))
+    assert stage.send("SyncRequested")
+    assert "update Cloud Sync" in the_failure(stage)["remedy"]
+
+
+# -- once a sync ------------------------------------------------------------------------------------------------------
+
+
+def test_a_sync_that_has_begun_is_not_begun_again(stage: Stage) -> None:
+    for time in ("2026-11-24T01:00:00Z", "2026-11-24T03:15:00Z"):
+        assert stage.send("SyncRequested", {"trigger": "scheduled", "scheduled_time": time})
+    ((_, detail),) = stage.published()
+    assert detail["metadata"]["sync_id"] == "scheduled-2026-11-24"
+
+
+def test_a_sync_being_begun_by_another_worker_is_waited_for(stage: Stage) -> None:
+    dynamodb = stage.client("dynamodb")
+    inside, outside = threading.Event(), threading.Event()
+
+    def work() -> Outcome:
+        inside.set()
+        outside.wait(10)
+        return Outcome(session_version=7)
+
+    once = Once(dynamodb, "authenticator", sleep=lambda _: outside.set())
+    other = threading.Thread(target=lambda: Once(dynamodb, "authenticator").begin("s", work, lambda: 60))
+    other.start()
+    inside.wait(10)
+    outcome, done_now = once.begin("s", Outcome, lambda: 60)
+    other.join()
+    assert (outcome.session_version, done_now) == (7, False)
+
+
+def test_a_sync_still_being_begun_is_never_a_failure_fact(stage: Stage) -> None:
+    stage.client("dynamodb").put_item(
+        TableName="authenticator",
+        Item={
+            "id": {"S": _once_key(stage, "sync-1")},
+            "status": {"S": "INPROGRESS"},
+            "expiration": {"N": "99999999999"},
+            "in_progress_expiration": {"N": "99999999999999"},
+        },
+    )
+    assert not stage.send("SyncRequested", receives=4)
+    assert stage.published() == []
+
+
+def _once_key(stage: Stage, sync_id: str) -> str:
+    """As Powertools names it."""
+    once = Once(stage.client("dynamodb"), "authenticator")
+    once.begin(sync_id, Outcome, lambda: 60)
+    (item,) = stage.client("dynamodb").scan(TableName="authenticator")["Items"]
+    return str(item["id"]["S"])
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def test_filters_are_told_in_utc(stage: Stage) -> None:
+    filters = {"types": ["Video"], "captured_from": "2026-01-30T22:08:11.5+01:00", "captured_until": "2026-02-01"}
+    assert stage.send("SyncRequested", {"filters": filters})
+    ((_, detail),) = stage.published()
+    assert detail["data"]["filters"] == {
+        "types": ["Video"],
+        "captured_from": "2026-01-30T21:08:11Z",
+        "captured_until": "2026-02-01T00:00:00Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ({"provider": "dropbox"}, "provider"),
+        ({"filters": {"types": ["Vidoe"]}}, "Vidoe"),
+        ({"filters": {"captured_from": "yesterday"}}, "captured_from"),
+        ({"filters": {"captured_until": "0001-01-01T00:00:00+14:00"}}, "captured_until"),
+        ({"filters": {"captured_from": "2026-02-02", "captured_until": "2026-02-02"}}, "captured_until"),
+        ({"filters": {"type": ["Video"]}}, "type"),
+        ({"filters": "Video"}, ""),
+    ],
+)
+def test_a_request_that_can_not_be_met_is_refused_with_the_reason(stage: Stage, request_: Any, named: str) -> None:
+    assert stage.send("SyncRequested", request_)
+    data = the_failure(stage)
+    assert named in data["reason"]
+    assert "new SyncRequested" in data["remedy"]
+    assert calls(stage, "token") == 0
+
+
+# -- rejected sessions ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(stage: Stage) -> Stage:
+    """A sync runs, and its session is ten minutes old."""
+    stage.send("SyncRequested")
+    stage.published()
+    stage.clock.advance(601)
+    return stage
+
+
+def test_a_rejected_session_is_replaced_without_an_event(begun: Stage) -> None:
+    assert begun.send("SessionRejected", rejected(1))
+    assert begun.secret("SESSION_SECRET")["version"] == 2
+    assert begun.published() == []
+
+
+def test_a_session_replaced_already_is_not_replaced_again(begun: Stage) -> None:
+    for _ in range(5):
+        assert begun.send("SessionRejected", rejected(1))
+    assert begun.secret("SESSION_SECRET")["version"] == 2
+    assert calls(begun, "token") == 2
+
+
+def test_a_young_session_is_not_replaced_yet(begun: Stage) -> None:
+    begun.send("SessionRejected", rejected(1))
+    begun.clock.advance(400)
+    assert not begun.send("SessionRejected", rejected(2))
+    assert begun.hidden[-1] == 200
+    assert calls(begun, "token") == 2
+    begun.clock.advance(200)
+    assert begun.send("SessionRejected", rejected(2), receives=2)
+    assert begun.secret("SESSION_SECRET")["version"] == 3
+
+
+def test_of_a_short_session_half_its_life_is_young(stage: Stage) -> None:
+    stage.cloud.configure_account(expires_in=60)
+    stage.send("SyncRequested")
+    stage.clock.advance(20)
+    assert not stage.send("SessionRejected", rejected(1))
+    assert stage.hidden[-1] == 10
+    stage.clock.advance(10)
+    assert stage.send("SessionRejected", rejected(1), receives=2)
+
+
+def test_when_no_session_can_be_had_every_sync_hears_of_it_and_gopro_is_asked_once(begun: Stage) -> None:
+    begun.cloud.tokens.blacklist_refresh()
+    assert begun.send("SessionRejected", rejected(1))
+    first = the_failure(begun)
+    asked = calls(begun, "any"), calls(begun, "token"), calls(begun, "user")
+    assert begun.send("SessionRejected", rejected(1, "another-sync"))
+    ((name, detail),) = begun.published()
+    assert name == "AuthenticationFailed"
+    assert detail["metadata"]["sync_id"] == "another-sync"
+    assert detail["data"]["reason"] == first["reason"]
+    assert "put-secret-value" in detail["data"]["remedy"]
+    assert (calls(begun, "any"), calls(begun, "token"), calls(begun, "user")) == asked
+
+
+def test_after_new_credentials_a_dead_session_is_replaced(begun: Stage) -> None:
+    begun.cloud.tokens.blacklist_refresh()
+    begun.send("SessionRejected", rejected(1))
+    begun.put_secret("CREDENTIALS_SECRET", LOGIN)
+    assert begun.send("SessionRejected", rejected(1))
+    session = begun.secret("SESSION_SECRET")
+    assert session["version"] == 2
+    assert not session["dead_because"]
+
+
+def test_a_rejected_session_in_a_long_outage_fails_that_sync_and_stays_for_a_redrive(begun: Stage) -> None:
+    begun.cloud.outage(600)
+    assert not begun.send("SessionRejected", rejected(1), receives=4)
+    assert the_failure(begun)["session_version"] == 1
+    assert not begun.secret("SESSION_SECRET")["dead_because"]
+
+
+def test_two_workers_never_refresh_at_the_same_time(begun: Stage) -> None:
+    ledger = Ledger(begun.session.resource("dynamodb").meta.client, "authenticator", now=begun.clock)
+    held = ledger.refresh_lease(lambda: 60)
+    held.__enter__()
+    session = begun.secret("SESSION_SECRET")
+
+    def the_other_one_finishes() -> None:
+        begun.put_secret("SESSION_SECRET", {**session, "version": 2})
+        held.__exit__(None, None, None)
+        begun.clock.while_asleep = lambda: None
+
+    begun.clock.while_asleep = the_other_one_finishes
+    assert begun.send("SessionRejected", rejected(1))
+    assert calls(begun, "token") == 1
+    assert begun.secret("SESSION_SECRET")["version"] == 2
+
+
+def held_by_another_worker(stage: Stage, seconds: float) -> None:
+    until = {"N": str(int(stage.clock().timestamp() + seconds))}
+    stage.client("dynamodb").put_item(
+        TableName="authenticator", Item={"id": {"S": "refresh-lease"}, "owner": {"S": "x"}, "lease_until": until}
+    )
+
+
+def test_the_lease_of_a_killed_worker_ends_with_its_time(begun: Stage) -> None:
+    held_by_another_worker(begun, 45)
+    assert begun.send("SessionRejected", rejected(1))
+    assert begun.secret("SESSION_SECRET")["version"] == 2
+
+
+def test_a_worker_without_time_does_not_wait_for_the_lease(begun: Stage) -> None:
+    held_by_another_worker(begun, 600)
+    assert not begun.send("SessionRejected", rejected(1))
+    assert calls(begun, "token") == 1
+
+
+# -- nothing secret ---------------------------------------------------------------------------------------------------
+
+
+def test_no_secret_ever_leaves(
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    canaries = {
+        "client_id": "canary-client-id",
+        "client_secret": "canary-client-secret",
+        "refresh_token": "canary-refresh-token",
+        "username": "canary@example.com",
+        "password": "canary-password",
+    }
+    stage.cloud.configure_account(**canaries)
+    told: list[Any] = []
+    known = set(canaries.values())
+
+    def sync(name: str, credentials: object, receives: int = 4) -> None:
+        stage.put_secret("CREDENTIALS_SECRET", credentials)
+        stage.send("SyncRequested", event_id=name, receives=receives)
+        stage.send("SessionRejected", rejected(1, name), receives=receives)
+        stage.clock.advance(601)
+        told.extend(stage.published())
+        for secret in ("SESSION_SECRET", "REFRESH_SECRET"):
+            known.update(stage.secret(secret).get(key, "") for key in ("access_token", "refresh_token"))
+
+    echo = json.dumps({"error": "canary-client-secret", "error_description": " ".join(canaries.values())})
+    sync("good", canaries)
+    sync("login", {key: value for key, value in canaries.items() if key != "refresh_token"})
+    for number, status in enumerate((400, 401, 403, 404, 500, 200)):
+        stage.cloud.arm(Answer(endpoint="token", status=status, body=echo, times=2))
+        sync(f"echo-{number}", {**canaries, "username": f"canary-{number}"})
+    stage.cloud.tokens.blacklist_refresh()
+    sync("blacklisted", {key: value for key, value in canaries.items() if key not in ("username", "password")})
+    sync("broken", '{"client_secret": "canary-client-secret", ')
+    sync("listed", '{"client_secret": ["canary-client-secret"]}')
+    sync("pasted", {"access_token": stage.cloud.tokens.paste(10)})
+    sync("pasted badly", {"access_token": "canary\ntoken"})
+    stage.cloud.outage(60)
+    sync("outage", canaries)
+    stage.cloud.outage(0)
+
+    def unforeseen(self: GoProClient, form: Mapping[str, str]) -> None:
+        raise ValueError(f"what is one to do with {form}?")
+
+    monkeypatch.setattr(GoProClient, "token", unforeseen)
+    sync("unforeseen", {**canaries, "username": "canary"}, receives=1)
+    sync("unforeseen", {**canaries, "username": "canary"})
+    captured = capfd.readouterr()
+    # A record's own text is the least of it: what is logged beside it lies in its attributes.
+    logged = "\n".join(repr(vars(record)) for record in caplog.records if "botocore" not in record.name)
+    assert "the credentials secret" in logged
+    table = stage.client("dynamodb").scan(TableName="authenticator")["Items"]
+    everything = "\n".join([captured.out, captured.err, logged, json.dumps(told), json.dumps(table)])
+    assert "AuthenticationFailed" in everything
+    for secret in known - {""}:
+        assert secret not in everything
+    assert "canary" not in everything

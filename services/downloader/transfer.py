@@ -22,7 +22,7 @@ def transfer(
 ) -> bool:
     """Stores the parts that `upload` lacks; True once it has them all, False when `may_go_on` said no before that.
 
-    Memory: one part. `stream`: the origin opened at byte 0 already, if it is. `may_go_on` is asked, and `progress`
+    Memory: two parts, the one that is filled and its copy on the way to S3. `stream`: the origin opened at byte 0 already, if it is. `may_go_on` is asked, and `progress`
     told the bytes of the file that are stored, after every part. A connection that breaks goes on where it broke;
     parts already stored stay.
 
@@ -35,9 +35,9 @@ def transfer(
         while number is not None:
             if not may_go_on():
                 return False
-            length = upload.length_of(number)
-            source.fill(memoryview(buffer)[:length], at=(number - 1) * upload.part_size)
-            bucket.put_part(upload, number, buffer if length == len(buffer) else bytes(buffer[:length]))
+            part = memoryview(buffer)[: upload.length_of(number)]
+            source.fill(part, at=(number - 1) * upload.part_size)
+            bucket.put_part(upload, number, bytes(part))
             progress(upload.bytes_done)
             number = upload.next_missing(after=number)
     finally:

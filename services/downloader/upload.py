@@ -142,7 +142,7 @@ class MediaBucket:
             raise
         return upload
 
-    def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
+    def put_part(self, upload: Upload, number: int, body: bytes) -> None:
         crc = checksums.crc64nvme(body)
         try:
             answer = self._client.upload_part(
@@ -150,7 +150,7 @@ class MediaBucket:
                 Key=upload.key,
                 UploadId=upload.upload_id,
                 PartNumber=number,
-                Body=body,  # type: ignore[arg-type]  # the stubs don't know that a bytearray will do
+                Body=body,
                 ContentLength=len(body),
                 ChecksumCRC64NVME=_text(crc),
             )

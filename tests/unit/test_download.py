@@ -70,11 +70,6 @@ class Message:
         return self.seconds
 
 
-class Bucket(MediaBucket):
-    def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
-        super().put_part(upload, number, bytes(body))  # moto reads no bytearray; S3's own client does
-
-
 @dataclass
 class Stage:
     """Everything a downloader works with."""
@@ -98,7 +93,7 @@ class Stage:
             cdn=requests.Session(),
             hosts=self.hosts,
             library=library or self.library,
-            bucket=bucket or Bucket(self.s3, BUCKET),
+            bucket=bucket or MediaBucket(self.s3, BUCKET),
             lane=lambda event, message: Lane(
                 gopro,
                 current_session=lambda: self.session,
@@ -510,8 +505,8 @@ def test_trouble_with_one_medium_is_left_to_the_queue(stage: Stage) -> None:
 def test_a_worker_that_was_taken_over_says_nothing_and_completes_nothing(stage: Stage) -> None:
     stage.serve(video())
 
-    class Overtaken(Bucket):
-        def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
+    class Overtaken(MediaBucket):
+        def put_part(self, upload: Upload, number: int, body: bytes) -> None:
             super().put_part(upload, number, body)
             stage.dynamodb.update_item(
                 TableName=TABLE,

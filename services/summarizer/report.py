@@ -88,20 +88,25 @@ def reason(sync: Sync, because: ClosedBecause, deadline: timedelta) -> str:
 def remedy(sync: Sync, because: ClosedBecause) -> str:
     """What an operator can do about `reason`."""
     if because == "auth_failed":
-        return f"{sync.session_remedy} Then send a new SyncRequested.".strip()
+        return _and_again(sync.session_remedy)
     if because == "listing_failed":
         return (
             "Look at the reason. An outage at GoPro passes: the next scheduled sync lists again, and a new "
             "SyncRequested does so now. A changed API needs a new version of Cloud Sync."
         )
     if sync.session_problem:
-        return f"{sync.session_remedy} Then send a new SyncRequested, or redrive the downloader's dead letters.".strip()
+        return _and_again(sync.session_remedy)
     if because in ("deadline", "stalled"):
         return (
             "Look among the dead letters of the lister, the downloader and the summarizer, and redrive them. "
             "What is still missing is found again by the next sync."
         )
     return ""
+
+
+def _and_again(remedy: str) -> str:
+    """A remedy that ends with how to go on from there."""
+    return remedy if "SyncRequested" in remedy else f"{remedy} Then send a new SyncRequested.".strip()
 
 
 def closing_notification(summary: Summary, where: Whereabouts) -> Notification:
@@ -117,7 +122,8 @@ def closing_notification(summary: Summary, where: Whereabouts) -> Notification:
         paragraphs.append(f"What went wrong\n  {_line(summary.reason, 1500)}")
     if severity == "critical" and summary.remedy:
         paragraphs.append(f"What to do\n  {_line(summary.remedy, 1500)}")
-    paragraphs.append(_counts(summary))
+    if summary.outcome != "failed" or summary.discovered:
+        paragraphs.append(_counts(summary))
     if summary.warnings:
         paragraphs.append("Warnings\n" + "\n".join(f"  - {_line(warning, 400)}" for warning in summary.warnings))
     if summary.failures_total:
@@ -208,10 +214,11 @@ def _counts(summary: Summary) -> str:
     stored = _bytes(summary.bytes)
     if summary.already_stored:
         stored += f"; {summary.already_stored} by another sync meanwhile"
+    was_listed = summary.outcome != "failed"
     rows = [
-        (summary.listed, "media in the GoPro library", True),
-        (summary.stored, "were in the bucket already", True),
-        (summary.discovered, "were new", True),
+        (summary.listed, "media in the GoPro library", was_listed),
+        (summary.stored, "were in the bucket already", was_listed),
+        (summary.discovered, "were new", was_listed or summary.discovered > 0),
         (summary.downloaded, f"stored now ({stored})", summary.discovered > 0),
         (summary.failed, "failed", summary.discovered > 0),
         (summary.outstanding, "without a result", summary.outstanding > 0),

@@ -105,7 +105,22 @@ def test_a_critical_failure_says_its_reason_and_the_remedy_first() -> None:
     assert notification.severity == "critical"
     assert notification.subject.startswith("Cloud Sync FAILED: no session with GoPro")
     for needed in ("the refresh token was revoked", "Put a new refresh_token", "send a new SyncRequested"):
-        assert notification.body.index(needed) < notification.body.index("Media\n")
+        assert notification.body.count(needed) == 1
+    assert "Media\n" not in notification.body  # of a library that was not listed nothing is known
+
+
+def test_a_remedy_that_says_how_to_go_on_is_not_told_so_twice() -> None:
+    remedy = "Fill the secret, then send a new SyncRequested."
+    body = notification_of(requested(), replace(REVOKED, remedy=remedy)).body
+    assert remedy in body
+    assert body.count("SyncRequested") == 1
+
+
+def test_a_failed_sync_that_had_begun_to_download_says_how_far_it_came() -> None:
+    notification = notification_of(requested(), discovered("m0"), downloaded("m0"))
+    assert notification.severity == "critical"
+    assert "1  stored now (10 bytes)" in notification.body
+    assert "media in the GoPro library" not in notification.body
 
 
 def test_a_session_that_failed_half_way_is_told_with_its_remedy() -> None:

@@ -226,6 +226,25 @@ def test_a_fact_that_comes_while_the_sync_closes_is_in_the_summary_or_late_but_n
     assert stage.event_names == ["SyncCompleted"]
 
 
+def test_a_fact_that_was_read_before_the_close_and_is_written_after_it_is_late(stage: Stage) -> None:
+    stage.tell(*a_sync_of(1))
+    other = stage.summarizer()
+    closed: list[str] = []
+
+    def close_first(name: str) -> None:
+        if name == "write" and not closed:
+            closed.append(name)
+            stage.now = BEGIN + timedelta(hours=12)
+            assert other.react([review_due(12 * 60)]) == {}
+
+    stage.before_step = close_first
+    stage.tell(downloaded("m0"))
+    assert stage.event_names == ["SyncCompleted", "SyncAmended"]
+    assert (stage.events()[0]["downloaded"], stage.events()[0]["outstanding"]) == (0, 1)
+    assert stage.events()[1]["recovered"] == ["m0"]
+    assert stage.media()["m0"].late
+
+
 # --- telling
 
 

@@ -45,8 +45,9 @@ lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes
 	$(NPM) install --package-lock-only
 
 clean: ## delete all that setup, synth and the tests made
-	@if [ -e .local/state.json ]; then echo "the local stage is up: run .venv/bin/cloud-sync local down first" >&2; exit 1; fi
-	rm -rf .venv .stage .local .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@if ls .local*/state.json >/dev/null 2>&1; then \
+		echo "A local stage is up; end it first with: .venv/bin/cloud-sync local down" >&2; exit 1; fi
+	rm -rf .venv .stage .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.python: requirements/dev.txt requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -109,6 +109,7 @@ def make_reproducible(packages: Path) -> None:
             for line in record.read_text().splitlines(keepends=True)
             if not re.match(r"(\.\./)*bin/|.*/(INSTALLER|REQUESTED|direct_url\.json|uv_cache\.json),", line)
         ]
+        record.unlink()  # it may be a link into uv's cache, which must stay as it is
         record.write_text("".join(kept))
 
 

@@ -5,11 +5,13 @@ Status codes and their meaning are as public clients have seen them; GoPro docum
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from urllib3.util import SKIP_HEADER
@@ -24,6 +26,7 @@ ACCEPT = "application/vnd.gopro.jk.media+json; version=2.0.0"
 PAGE_SIZE = 200  # more is cut to this without a word
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two reads
 PACE_SECONDS = 0.1  # between two calls
+_NOT_JSON = object()
 
 
 class SessionRefused(TransientError):
@@ -72,8 +75,7 @@ class GoProClient:
     ) -> None:
         """`hosts` has to name the API's host only where that is a loopback one or plain http is spoken."""
         self._base_url = base_url.rstrip("/")
-        if urlsplit(self._base_url).scheme != "https":
-            hosts.check(self._base_url)
+        hosts.check_api(self._base_url)
         self._http = requests.Session()
         self._http.trust_env = False  # a .netrc or a proxy of the environment must not see tokens
         self._http.headers.update({"Accept": ACCEPT, "User-Agent": SKIP_HEADER})
@@ -96,14 +98,21 @@ class GoProClient:
                 f"{filters.captured_from or '1970-01-01T00:00:00Z'},{filters.captured_until or '9999-12-31T00:00:00Z'}"
             )
         answer = self._get(token, "/media/search", query)
-        try:
-            total = whole_number(answer["_pages"]["total_items"])
-            rows, errors = answer["_embedded"]["media"], answer["_embedded"].get("errors") or []
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UnexpectedAnswer(f"GoPro's listing lacks {error}: its API has changed") from error
-        if total is None or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise UnexpectedAnswer("GoPro's listing has no total or no list of media: its API has changed")
-        return Page(media=tuple(read_medium(row) for row in rows), total_items=total, errors=len(errors))
+        pages, embedded = answer.get("_pages"), answer.get("_embedded")
+        total = whole_number(pages.get("total_items")) if isinstance(pages, dict) else None
+        rows = embedded.get("media") if isinstance(embedded, dict) else None
+        if total is None:
+            raise UnexpectedAnswer("GoPro's listing lacks `_pages.total_items`: its API has changed")
+        if not isinstance(embedded, dict) or not isinstance(rows, list):
+            raise UnexpectedAnswer("GoPro's listing lacks `_embedded.media`: its API has changed")
+        if not all(isinstance(row, dict) for row in rows):
+            raise UnexpectedAnswer("GoPro's listing has a row that is no object: its API has changed")
+        errors = embedded.get("errors") or []
+        return Page(
+            media=tuple(read_medium(row) for row in rows),
+            total_items=total,
+            errors=len(errors) if isinstance(errors, list) else 1,
+        )
 
     def download_listing(self, token: str, media_id: str) -> Mapping[str, Any]:
         """Everything that can be downloaded of a medium, with freshly signed URLs: keep none of them.
@@ -120,22 +129,26 @@ class GoProClient:
         return self._send("POST", "/v1/oauth2/token", data=form)
 
     def _get(self, token: str, path: str, query: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+        if not (token.isascii() and token.isprintable()):
+            raise SessionRefused("the access token holds characters that no token has")
         response = self._send("GET", path, params=query, headers={"Authorization": f"Bearer {token}"})
         status = response.status_code
-        if status == 401 or (status == 403 and _is_json(response)):
+        if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and _is_json(response)):
             raise SessionRefused(f"GoPro refused the session ({status}) at {path}")
-        if status == 403:
+        if status == HTTPStatus.FORBIDDEN:
             raise Blocked(f"GoPro's firewall blocked {path} (403)")
-        if status == 404:
+        if status == HTTPStatus.NOT_FOUND:
             raise SourceGone(f"GoPro has no {path} (404): deleted, or in the trash")
-        if status in (406, 410):
+        if status in (HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE):
             raise ApiRetired(f"GoPro no longer serves this version of its API ({status} at {path})")
-        if status != 200:
+        if status != HTTPStatus.OK:
             raise UnexpectedAnswer(f"GoPro answered {path} with {status}")
-        try:
+        answer: Any = _NOT_JSON
+        with suppress(ValueError, RecursionError):
             answer = response.json()
-        except requests.JSONDecodeError as error:
-            raise UnexpectedAnswer(f"GoPro answered {path} with something that isn't JSON") from error
+        if answer is _NOT_JSON:
+            # Such as a page that tells of maintenance: a changed API would still speak JSON.
+            raise Unavailable(f"GoPro answered {path} with something that isn't JSON")
         if not isinstance(answer, dict):
             raise UnexpectedAnswer(f"GoPro answered {path} with a {type(answer).__name__}, not an object")
         return answer
@@ -145,19 +158,23 @@ class GoProClient:
         if wait > 0:
             self._sleep(wait)
         self._next_call = self._monotonic() + PACE_SECONDS
+        response: requests.Response | None = None
         try:
             response = self._http.request(
                 method, self._base_url + path, timeout=TIMEOUT_SECONDS, allow_redirects=False, **request
             )
-        except requests.RequestException as error:
-            # Without its cause: the texts of requests' exceptions hold whole URLs.
-            raise Unavailable(f"no answer from GoPro at {path}: {type(error).__name__}") from None
+        # A ValueError is what becomes of a redirect to something that is no URL, though none is followed.
+        except (requests.RequestException, ValueError) as error:
+            kind = type(error).__name__
         finally:
             self._http.cookies.clear()
+        if response is None:
+            # Not raised above, where it would carry the first error with it: the texts of those hold whole URLs.
+            raise Unavailable(f"no answer from GoPro at {path}: {kind}")
         status = response.status_code
-        if status == 429:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise RateLimited(f"GoPro asks to slow down (429 at {path})", retry_after=retry_after(response.headers))
-        if status in (408, 425) or status >= 500:
+        if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unavailable(f"GoPro has trouble ({status} at {path})", retry_after=retry_after(response.headers))
         return response
 
@@ -165,13 +182,14 @@ class GoProClient:
 def retry_after(headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
     """Seconds that a `Retry-After` header asks for, which may give them or a date (RFC 9110, 10.2.3)."""
     value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
-    try:
+    with suppress(ValueError, OverflowError):
         moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment - now()).total_seconds()) if moment.tzinfo else None
+        if moment.tzinfo is None:  # of its three forms of a date, the one that doesn't say GMT means it
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - now()).total_seconds())
+    return None
 
 
 def _is_json(response: requests.Response) -> bool:

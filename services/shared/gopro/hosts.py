@@ -2,7 +2,8 @@
 
 import ipaddress
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from contextlib import suppress
+from urllib.parse import SplitResult, urlsplit
 
 from services.shared.errors import PermanentError
 
@@ -27,17 +28,30 @@ class AllowedHosts:
 
     def check(self, url: str) -> None:
         """Raises `ForbiddenHost` unless requests to this URL are allowed."""
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
+        parts, host = _parse(url)
         if host not in self._hosts:
             raise ForbiddenHost(f"the host {host or '(none)'} is not among the allowed ones")
-        if parts.username or parts.password:
-            raise ForbiddenHost(f"a URL for {host} carries a user name")
         loopback = _is_loopback(host)
         if _is_address(host) and not loopback:
             raise ForbiddenHost(f"the address {host} is not a loopback one")
         if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
             raise ForbiddenHost(f"{parts.scheme or 'no scheme'} is not allowed for {host}")
+
+    def check_api(self, url: str) -> None:
+        """The same for the API's own address, whose name needs no allowance as long as it is one, over https."""
+        parts, host = _parse(url)
+        if parts.scheme != "https" or not host or _is_address(host) or _is_loopback(host):
+            self.check(url)
+
+
+def _parse(url: str) -> tuple[SplitResult, str]:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        if parts.username is not None or parts.password is not None:
+            raise ForbiddenHost(f"a URL for {host} carries a user name")
+        return parts, host
+    raise ForbiddenHost("not a URL")
 
 
 def _is_address(host: str) -> bool:

@@ -9,10 +9,10 @@ from services.shared.errors import PermanentError
 READY = "ready"
 
 # The values of `type` that the search knows. It ignores any other with 200, so a typo would select everything.
-MEDIA_TYPES = frozenset(
-    "Photo Video TimeLapse TimeLapseVideo Burst BurstVideo Chaptered Continuous Livestream Looped LoopedVideo "
-    "ExternalVideo Session Audio MultiClipEdit Edit".split()
-)
+MEDIA_TYPES = frozenset({
+    "Photo", "Video", "TimeLapse", "TimeLapseVideo", "Burst", "BurstVideo", "Chaptered", "Continuous", "Livestream",
+    "Looped", "LoopedVideo", "ExternalVideo", "Session", "Audio", "MultiClipEdit", "Edit",
+})  # fmt: skip
 
 
 class UnexpectedAnswer(PermanentError):
@@ -32,6 +32,8 @@ class ListedMedium:
     state: str  # "ready", or what GoPro still does with it
     camera: str
 
+
+_DIGITS = 18  # of a number at most: longer ones are no counts or sizes, and Python refuses to read the longest
 
 # What the search is asked for: just what `read_medium` reads (the default is some seventy fields).
 FIELDS = "id,type,filename,file_size,item_count,captured_at,created_at,ready_to_view,camera_model"
@@ -55,14 +57,14 @@ def read_medium(row: Mapping[str, Any]) -> ListedMedium:
 
 
 def whole_number(value: object) -> int | None:
-    """A count or size that may have come as a string; None when it is neither."""
-    if isinstance(value, bool):
+    """A count or size, which may have come as a string; None when it is neither."""
+    if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.strip().isdigit():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**_DIGITS:
         return None
-    if isinstance(value, int | float):
-        return int(value)
-    if isinstance(value, str) and value.strip().isdigit():
-        return int(value)
-    return None
+    return value
 
 
 def text(value: object) -> str:

@@ -1,0 +1,115 @@
+"""Which hosts may be talked to: exact names over https, and loopback only where it is named."""
+
+import pytest
+from hypothesis import given
+from hypothesis import provisional as web
+from hypothesis import strategies as st
+from urllib3.util import parse_url
+
+from services.shared.gopro.hosts import AllowedHosts, ForbiddenHost
+
+CDN = "media-cdn-vod.gopro.com"
+
+
+def allowed(url: str, *hosts: str) -> bool:
+    try:
+        AllowedHosts(hosts or (CDN,)).check(url)
+    except ForbiddenHost:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{CDN}/file?Signature=x",
+        f"https://{CDN.upper()}/file",
+        f"https://{CDN}:443/file",
+        f"HTTPS://{CDN}",
+        f"https://{CDN}?@evil.example",
+        f"https://{CDN}#@evil.example",
+    ],
+)
+def test_a_named_host_may_be_fetched_from_over_https(url: str) -> None:
+    assert allowed(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://{CDN}/file",
+        f"ftp://{CDN}/file",
+        f"//{CDN}/file",
+        CDN,
+        f"https://evil.{CDN}/file",
+        f"https://{CDN}.evil.example/file",
+        f"https://{CDN}./file",
+        f"https://evil{CDN}/file",
+        f"https://user@{CDN}/file",
+        f"https://user:password@{CDN}/file",
+        f"https://@{CDN}/file",
+        f"https://{CDN}@evil.example/file",
+        f"https://{CDN}:x@evil.example/file",
+        rf"https://{CDN}\@evil.example/file",
+        rf"https://evil.example\@{CDN}/file",
+        f"https://{CDN}%00.evil.example/file",
+        f"https://{CDN}\t.evil.example/file",
+        f"https://{CDN}\n.evil.example/file",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://127.0.0.1/file",
+        "https://localhost/file",
+        "https://[::1]/file",
+        "https://2130706433/file",
+        "https://",
+        "https:///file",
+        "https://[broken/file",
+        "https://\u2100.example/file",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_everything_else_is_refused(url: str) -> None:
+    assert not allowed(url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.9.10"])
+def test_a_loopback_host_that_is_named_may_be_spoken_to_over_plain_http(host: str) -> None:
+    named = f"[{host}]" if ":" in host else host
+    assert allowed(f"http://{named}:8080/file", host)
+    assert allowed(f"https://{named}:8080/file", host)
+    assert not allowed(f"ftp://{named}/file", host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "169.254.169.254", "192.168.1.1", "8.8.8.8", "fd00::1", "0.0.0.0"])
+def test_no_other_address_is_allowed_even_where_it_is_named(host: str) -> None:
+    named = f"[{host}]" if ":" in host else host
+    assert not allowed(f"https://{named}/file", host)
+    assert not allowed(f"http://{named}/file", host)
+
+
+def test_the_setting_is_a_comma_list() -> None:
+    hosts = AllowedHosts.parse(f" {CDN} , 127.0.0.1,, ")
+    hosts.check(f"https://{CDN}/file")
+    hosts.check("http://127.0.0.1:1/file")
+    with pytest.raises(ForbiddenHost):
+        AllowedHosts.parse("").check("https:///file")
+
+
+@given(web.urls() | st.text() | st.text().map(lambda text: f"https://{CDN}{text}/file"))
+def test_what_is_allowed_leads_where_it_seems_to_for_the_library_that_goes_there(url: str) -> None:
+    if allowed(url):
+        target = parse_url(url)
+        assert target.scheme == "https"
+        assert target.host == CDN
+        assert target.auth is None
+
+
+@given(st.text(min_size=1).map(lambda text: f"https://{text}?Signature=canary#canary"))
+def test_no_refusal_holds_the_url(url: str) -> None:
+    try:
+        AllowedHosts([CDN]).check(url)
+    except ForbiddenHost as refusal:
+        before: BaseException | None = refusal
+        while before:
+            assert "canary" not in str(before)
+            before = before.__cause__ or before.__context__

@@ -1,10 +1,12 @@
 """What the embedded AWS adds to MiniStack, each behaviour against a started instance."""
 
 import base64
+import io
 import json
 import subprocess
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -316,6 +318,46 @@ def test_an_unknown_time_zone_is_refused(aws: EmbeddedAws, bus: str) -> None:
         schedule(aws, bus, "cron(0 2 * * ? *)", "Mars/Olympus")
 
 
+# --- Lambda ---------------------------------------------------------------------------------------------------------
+
+
+def zipped(**files: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/") + ".py", text)
+    return content.getvalue()
+
+
+def function(aws: EmbeddedAws, code: str, layer_arn: str) -> str:
+    name = f"function-{uuid.uuid4().hex}"
+    aws.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Handler="own.handler",
+        Role=f"arn:aws:iam::{ACCOUNT}:role/function",
+        Code={"ZipFile": zipped(own=code)},
+        Layers=[layer_arn],
+    )
+    aws.client("lambda").get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    return name
+
+
+def test_functions_share_what_a_layer_unpacks_to_and_it_hides_what_stands_beside_ministack(aws: EmbeddedAws) -> None:
+    functions = aws.client("lambda")
+    content = zipped(python__only_here="", python__urllib3="")  # MiniStack has a urllib3 of its own
+    layer = functions.publish_layer_version(LayerName="packages", Content={"ZipFile": content})["LayerVersionArn"]
+    code = "import only_here, urllib3\ndef handler(*_): return [only_here.__file__, urllib3.__file__]"
+
+    answers = [
+        json.load(functions.invoke(FunctionName=function(aws, code, layer))["Payload"]) for _ in range(2)
+    ]  # fmt: skip
+
+    assert answers[0] == answers[1]
+    assert [Path(file).name for file in answers[0]] == ["only_here.py", "urllib3.py"]
+    assert all("/layers/" in file for file in answers[0])
+
+
 # --- which MiniStack -----------------------------------------------------------------------------------------------
 
 
@@ -361,7 +403,7 @@ DUE = """
 import types, time
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
-_, eventbridge, scheduler, responses = shim.modules()
+_, eventbridge, scheduler, *_, responses = shim.modules()
 fired = []
 eventbridge._invoke_target = lambda target, event, rule: fired.append(target["Input"])
 shim.LocalTimeSchedules(scheduler, eventbridge, responses)

@@ -1,0 +1,29 @@
+"""One local stage for all end-to-end tests: bringing it up takes as long as all of them together."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ops.local import stage as local
+from tests.e2e.stage import SETTINGS, Stage
+
+
+@pytest.fixture(scope="session")
+def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The stage as the tests before have left it."""
+    wanted = local.Wanted(folder=tmp_path_factory.mktemp("stage"), settings=SETTINGS)
+    stage = Stage(local.up(wanted, say=lambda text: print(f"stage: {text}", file=sys.stderr)))
+    stage.listen()
+    assert stage.credentials, "read before a test can change them"
+    try:
+        yield stage
+    finally:
+        stage.end()
+
+
+@pytest.fixture
+def stage(running_stage: Stage) -> Stage:
+    """The stage with nothing stored and nothing under way, and its GoPro Cloud as new."""
+    running_stage.clean()
+    return running_stage

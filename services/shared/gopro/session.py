@@ -20,6 +20,10 @@ class NoSession(TransientError):
     """There is no session that could be used."""
 
 
+class UnreadableSession(NoSession, ValueError):
+    """The session secret holds something else. The authenticator writes it anew."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """A session with GoPro. Its token is never shown by `repr`."""
@@ -40,6 +44,12 @@ class Session:
 
 
 def read_session(client: "SecretsManagerClient", secret: str) -> Session | None:
-    """The current session, read afresh; None before the first."""
-    content = json.loads(client.get_secret_value(SecretId=secret)["SecretString"])
-    return msgspec.convert(content, Session) if content else None
+    """The current session, read afresh; None before the first. Raises `UnreadableSession`."""
+    content = client.get_secret_value(SecretId=secret).get("SecretString", "")
+    try:
+        kept = json.loads(content)
+        return msgspec.convert(kept, Session) if kept else None
+    except ValueError as error:
+        # Neither of the two texts holds what was read, but the first error itself does.
+        problem = str(error)
+    raise UnreadableSession(f"the session secret holds no session: {problem}")

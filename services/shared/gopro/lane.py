@@ -12,7 +12,7 @@ from typing import TypeVar
 from aws_lambda_powertools import Logger
 
 from services.shared.bus import utc_now
-from services.shared.errors import TransientError
+from services.shared.errors import PermanentError, TransientError
 from services.shared.gopro.client import Blocked, GoProClient, RateLimited, SessionRefused, Unavailable
 from services.shared.gopro.session import NoSession, Session
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Lane:
-    """Makes calls for one message. It gives up waiting after `patience_seconds` altogether."""
+    """Makes calls for one message. It gives up waiting after `patience_seconds` altogether, over all its calls."""
 
     POLL_SECONDS = 2.0  # between two looks at the session secret
     FIRST_PAUSE_SECONDS = 2.0  # in an outage; doubles
@@ -68,39 +68,53 @@ class Lane:
                 continue
             if session.ends_soon(self._now()):
                 self._report(session)
+            began = self._monotonic()
             try:
                 return request(session.access_token)
             except SessionRefused:
-                self._rejected = session.version
-                self._report(session)
+                self._refused(session)
+                continue
             except (RateLimited, Blocked) as error:
-                self._wait(max(error.retry_after or 0, pause), error)
-                pause = min(pause * 2, self.LONGEST_PAUSE_SECONDS)
+                trouble: TransientError = error
             except Unavailable as error:
-                if not self._is_outage(session.access_token):
+                if not self._is_outage(session):
                     raise
-                self._wait(max(error.retry_after or 0, pause), error)
-                pause = min(pause * 2, self.LONGEST_PAUSE_SECONDS)
+                trouble = error
+            # A call that got no answer has waited for one, perhaps for a minute.
+            self._patience -= self._monotonic() - began
+            self._wait(max(trouble.retry_after or 0, pause), trouble)
+            pause = min(pause * 2, self.LONGEST_PAUSE_SECONDS)
+
+    def _refused(self, session: Session) -> None:
+        self._report(session)
+        self._rejected = session.version  # only now: a version that nobody was told of is never replaced
 
     def _report(self, session: Session) -> None:
         if session.version > self._reported:
-            self._reported = session.version
             logger.info("Asking for a new session", session_version=session.version)
             self._reject(session.version)
+            self._reported = session.version
 
     def _wait(self, seconds: float, error: TransientError) -> None:
         """Waits, or raises `error` when that would be past the end of patience."""
         if seconds > self._patience:
             raise error
         logger.info("Waiting in the lane", seconds=seconds, why=str(error))
-        started = self._monotonic()
         self._sleep(seconds)
-        self._patience -= self._monotonic() - started
+        self._patience -= seconds
 
-    def _is_outage(self, token: str) -> bool:
-        """Whether GoPro as a whole has trouble, rather than this one call."""
+    def _is_outage(self, session: Session) -> bool:
+        """Whether GoPro as a whole has trouble, rather than this one call.
+
+        Or the session, which is found out here too: to a dead one GoPro says 500 as well.
+        """
         try:
-            self._client.user(token)
+            self._client.user(session.access_token)
+        except SessionRefused:
+            self._refused(session)
+            return True
         except TransientError:
             return True
+        except PermanentError:
+            return False
         return False

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
@@ -13,15 +12,19 @@ _S = TypeVar("_S")
 def from_environment(settings: type[_S], environment: Mapping[str, str] = os.environ) -> _S:
     """An instance of the dataclass `settings`, each field from the variable of its name in capitals.
 
-    Raises `RuntimeError` that names the variable that is missing or not of the field's type.
+    Raises `RuntimeError` that names every variable that is missing or not of its field's type.
     """
     given: dict[str, Any] = {}
-    for field in fields(settings):  # type: ignore[arg-type]  # a dataclass type; typing can't say so
-        name = field.name.upper()
-        if name not in environment:
-            raise RuntimeError(f"the environment variable {name} is not set")
-        given[field.name] = environment[name]
-    try:
-        return msgspec.convert(given, settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise RuntimeError(f"an environment variable has an unusable value: {error}") from error
+    problems: list[str] = []
+    for name, kind in get_type_hints(settings).items():
+        variable = name.upper()
+        if variable not in environment:
+            problems.append(f"{variable} is not set")
+            continue
+        try:
+            given[name] = msgspec.convert(environment[variable], kind, strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(f"{variable}: {error}")
+    if problems:
+        raise RuntimeError(f"the function's environment can't be used: {'; '.join(problems)}")
+    return settings(**given)

@@ -33,6 +33,7 @@ def build(
     session: boto3.Session,
     *,
     now: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Inbox:
     secrets, dynamodb = session.client("secretsmanager"), session.resource("dynamodb").meta.client
@@ -48,6 +49,7 @@ def build(
         pages_per_slice=settings.pages_per_slice,
         lane_wait_seconds=settings.lane_wait_seconds,
         now=now,
+        monotonic=monotonic,
         sleep=sleep,
     )
     return Inbox(

@@ -65,6 +65,7 @@ class Listing:
         lane_wait_seconds: float,
         page_size: int = PAGE_SIZE,
         now: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`records` looks media up in the library table, by their ids."""
@@ -79,6 +80,7 @@ class Listing:
         self._lane_wait = lane_wait_seconds
         self._page_size = page_size
         self._now = now
+        self._monotonic = monotonic
         self._sleep = sleep
 
     def react(self, event: Begun, message: Message) -> Sequence[Event]:
@@ -132,6 +134,7 @@ class Listing:
             ),
             patience_seconds=self._lane_wait,
             now=self._now,
+            monotonic=self._monotonic,
             sleep=sleep,
         )
 

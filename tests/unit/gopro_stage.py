@@ -1,6 +1,7 @@
 """One service of those that talk to GoPro, as it is composed: with moto's AWS, the fake cloud and one clock."""
 
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,32 @@ def _client(name: str) -> Any:
     return _session().client(name)  # type: ignore[call-overload]
 
 
+class CaughtEvents:
+    """EventBridge as the bus sees it. moto's takes seconds for some hundred events."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+
+    def put_events(self, *, Entries: list[Any]) -> Any:  # noqa: N803  # as boto3 calls it
+        assert len(Entries) <= 10
+        assert {entry["EventBusName"] for entry in Entries} == {"bus"}
+        self.entries += Entries
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "event"} for _ in Entries]}
+
+
+class StageSession:
+    """A boto3 session with one service of its own."""
+
+    def __init__(self, caught: CaughtEvents) -> None:
+        self._caught = caught
+
+    def client(self, name: str, **options: Any) -> Any:
+        return self._caught if name == "events" else _session().client(name, **options)  # type: ignore[call-overload]
+
+    def resource(self, name: str) -> Any:
+        return _session().resource(name)  # type: ignore[call-overload]
+
+
 class Clock:
     """Stands still, but for those who sleep by it."""
 
@@ -41,6 +68,9 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self._now
+
+    def monotonic(self) -> float:
+        return self._now.timestamp()
 
     def advance(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
@@ -55,9 +85,8 @@ class Clock:
 class Stage:
     cloud: FakeGoProCloud
     clock: Clock
-    session: boto3.Session
     environment: dict[str, str]
-    caught_url: str
+    caught: CaughtEvents = field(default_factory=CaughtEvents)
     hidden: list[float] = field(default_factory=list)  # for how many seconds messages were hidden, in order
     inbox: Inbox = field(init=False)
     seconds: float = 900.0  # that a function has
@@ -66,10 +95,14 @@ class Stage:
         return _client(name)
 
     def open(self, service: str, **changes: str) -> "Stage":
+        """Composes the service, with other settings where `changes` says so."""
         handler = importlib.import_module(f"services.{service}.handler")
         from_environment = importlib.import_module("services.shared.settings").from_environment
         settings = from_environment(handler.Settings, {**self.environment, **changes})
-        self.inbox = handler.build(settings, self.session, now=self.clock, sleep=self.clock.sleep)
+        clocks = {"now": self.clock, "monotonic": self.clock.monotonic, "sleep": self.clock.sleep}
+        taken = inspect.signature(handler.build).parameters
+        ports = {name: clock for name, clock in clocks.items() if name in taken}
+        self.inbox = handler.build(settings, StageSession(self.caught), **ports)
         return self
 
     def context(self) -> Any:
@@ -102,12 +135,8 @@ class Stage:
 
     def published(self) -> list[tuple[str, dict[str, Any]]]:
         """What came on the bus since the last look: (detail-type, {"metadata", "data"})."""
-        sqs, found = self.client("sqs"), []
-        while messages := sqs.receive_message(QueueUrl=self.caught_url, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                event = json.loads(message["Body"])
-                found.append((event["detail-type"], event["detail"]))
-                sqs.delete_message(QueueUrl=self.caught_url, ReceiptHandle=message["ReceiptHandle"])
+        found = [(entry["DetailType"], json.loads(entry["Detail"])) for entry in self.caught.entries]
+        self.caught.entries.clear()
         return found
 
     def secret(self, name: str) -> Any:
@@ -125,14 +154,7 @@ def staged(monkeypatch: pytest.MonkeyPatch, cloud: FakeGoProCloud) -> Iterator[S
         monkeypatch.setenv(name, "unit-test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     with mock_aws():
-        session = _session()
-        sqs, events, secrets, s3, dynamodb = map(_client, ("sqs", "events", "secretsmanager", "s3", "dynamodb"))
-        caught = sqs.create_queue(QueueName="caught")["QueueUrl"]
-        inbox = sqs.create_queue(QueueName="inbox")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=caught, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        events.create_event_bus(Name="bus")
-        events.put_rule(Name="all", EventBusName="bus", EventPattern='{"source": [{"prefix": "cloud-sync."}]}')
-        events.put_targets(Rule="all", EventBusName="bus", Targets=[{"Id": "caught", "Arn": arn}])
+        secrets, s3, dynamodb = map(_client, ("secretsmanager", "s3", "dynamodb"))
         s3.create_bucket(Bucket="media-bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
         _table(dynamodb, "authenticator", id="S")
         _table(dynamodb, "library", media_id="S", item="N")
@@ -143,7 +165,7 @@ def staged(monkeypatch: pytest.MonkeyPatch, cloud: FakeGoProCloud) -> Iterator[S
         environment = {
             **arns,
             "EVENT_BUS_NAME": "bus",
-            "INBOX_URL": inbox,
+            "INBOX_URL": "https://queue.invalid/inbox",
             "MAX_RECEIVES": "4",
             "RETRY_BASE_SECONDS": "2",
             "RETRY_CAP_SECONDS": "300",
@@ -160,7 +182,7 @@ def staged(monkeypatch: pytest.MonkeyPatch, cloud: FakeGoProCloud) -> Iterator[S
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        stage = Stage(cloud=cloud, clock=Clock(cloud), session=session, environment=environment, caught_url=caught)
+        stage = Stage(cloud=cloud, clock=Clock(cloud), environment=environment)
         monkeypatch.setattr(Message, "hide", lambda self, seconds: stage.hidden.append(seconds))
         yield stage
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from services.authenticator.ledger import Ledger
 from services.authenticator.once import Once, Outcome
 from services.shared.gopro.client import GoProClient
 from tests.gopro_cloud import DEMO_CREDENTIALS, Account, FakeGoProCloud
@@ -489,14 +488,12 @@ def test_a_rejected_session_in_a_long_outage_fails_that_sync_and_stays_for_a_red
 
 
 def test_two_workers_never_refresh_at_the_same_time(begun: Stage) -> None:
-    ledger = Ledger(begun.session.resource("dynamodb").meta.client, "authenticator", now=begun.clock)
-    held = ledger.refresh_lease(lambda: 60)
-    held.__enter__()
+    held_by_another_worker(begun, 60)
     session = begun.secret("SESSION_SECRET")
 
     def the_other_one_finishes() -> None:
         begun.put_secret("SESSION_SECRET", {**session, "version": 2})
-        held.__exit__(None, None, None)
+        begun.client("dynamodb").delete_item(TableName="authenticator", Key={"id": {"S": "refresh-lease"}})
         begun.clock.while_asleep = lambda: None
 
     begun.clock.while_asleep = the_other_one_finishes

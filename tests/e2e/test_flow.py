@@ -1,0 +1,270 @@
+"""What users and operators are promised, on the embedded AWS: real processes, real HTTP, real bytes."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.stage import Stage, eventually
+from tests.gopro_cloud import Generated, Library, Medium, Shape
+from tests.gopro_cloud.faults import Answer, Drop, Throttle
+
+MIB = 1 << 20
+
+
+def video(number: int, *faults: Any, size: int = 300_000, **fields: Any) -> Medium:
+    media_id = f"6a93{number:020x}"
+    known: dict[str, Any] = {
+        "media_id": media_id,
+        "contents": (Generated(size + number, media_id),),
+        "filename": f"GX01{number:04}.MP4",
+        "etag_part_bytes": 5 * MIB,
+        "faults": faults,
+    }
+    return Medium(**{**known, **fields})
+
+
+def serve(stage: Stage, *media: Medium) -> None:
+    stage.control.replace_library(Library(media=media))
+    stage.control.forget()
+
+
+def assert_stored(stage: Stage, *media: Medium) -> None:
+    """The bucket holds exactly the originals of these media, byte for byte."""
+    for medium in media:
+        stored = [one.sha256 for one in stage.objects_of(medium.media_id)]
+        assert stored == [original["sha256"] for original in stage.control.originals(medium.media_id)]
+    assert {one.metadata["media-id"] for one in stage.objects().values()} == {medium.media_id for medium in media}
+
+
+def summary_of(
+    stage: Stage, sync_id: str, detail_type: str = "SyncCompleted", *, seconds: float = 90
+) -> dict[str, Any]:
+    event = stage.wait_for_event(detail_type, sync_id, seconds=seconds)
+    return dict(event["detail"]["data"])
+
+
+def test_of_twelve_media_two_can_not_be_had_and_the_rest_is_stored_byte_for_byte(stage: Stage) -> None:
+    chapters = tuple(Generated(400_000 + n, f"chapter {n}") for n in range(3))
+    good = [video(n) for n in range(9)] + [video(20, shape=Shape.CHAPTERED, contents=chapters)]
+    gone, proxy = video(30, gone=True), video(31, source_offered=False)
+    serve(stage, *good, gone, proxy)
+    sync_id = stage.trigger()
+    summary = summary_of(stage, sync_id)
+    assert (summary["outcome"], summary["downloaded"], summary["failed"]) == ("partial", 10, 2)
+    told = stage.wait_for_notification(sync_id)
+    for wanted in (sync_id, "10", gone.media_id, "404", proxy.media_id, "no original"):
+        assert wanted in told["Message"]
+    assert_stored(stage, *good)
+    assert len(stage.notifications()) == 1
+
+
+def test_without_new_media_a_sync_completes_with_zeros_within_seconds(stage: Stage) -> None:
+    serve(stage)
+    started = time.monotonic()
+    sync_id = stage.trigger()
+    summary = summary_of(stage, sync_id, seconds=30)
+    assert [summary[name] for name in ("listed", "discovered", "downloaded", "failed")] == [0, 0, 0, 0]
+    stage.wait_for_notification(sync_id)
+    assert time.monotonic() - started < 30
+    assert len(stage.notifications()) == 1
+
+
+def test_a_second_sync_downloads_nothing_again_except_what_failed_before(stage: Stage) -> None:
+    late = video(9)
+    serve(stage, *[video(n) for n in range(3)], late)
+    stage.control.arm(Answer(endpoint="download", media_id=late.media_id, status=404))
+    stage.wait_for_close(stage.trigger())
+    stage.control.forget()
+    sync_id = stage.trigger()
+    summary = summary_of(stage, sync_id)
+    assert (summary["stored"], summary["discovered"], summary["downloaded"]) == (3, 1, 1)
+    assert {seen.media_id for seen in stage.control.requests("cdn")} == {late.media_id}
+    stage.wait_for_close(sync_id)
+    stage.control.forget()
+    summary = summary_of(stage, stage.trigger())
+    assert (summary["stored"], summary["discovered"]) == (4, 0)
+    assert stage.control.requests("cdn") == []
+
+
+def test_wrong_credentials_end_in_one_critical_notification_and_no_retry_storm(stage: Stage) -> None:
+    serve(stage, video(1))
+    known = {key: stage.credentials[key] for key in ("client_id", "client_secret", "username")}
+    stage.put_secret("CredentialsSecretName", {**known, "password": "not-the-password"})
+    sync_id = stage.trigger()
+    summary = summary_of(stage, sync_id, "SyncFailed")
+    assert (summary["outcome"], summary["closed_because"]) == ("failed", "auth_failed")
+    told = stage.wait_for_notification(sync_id)
+    assert told["MessageAttributes"]["severity"]["Value"] == "critical"
+    assert "put-secret-value" in told["Message"]
+    time.sleep(5)
+    assert len(stage.control.requests("token")) == 1
+    assert len(stage.notifications()) == 1
+    assert stage.dead_letters("authenticator") == []
+
+
+def test_five_downloads_run_at_once_and_never_more(stage: Stage) -> None:
+    # Long enough that the cold starts of five workers on a small machine don't hide that five are reached.
+    slow = [video(n, Throttle(bytes_per_second=100_000, times=None), size=1_500_000) for n in range(10)]
+    serve(stage, *slow)
+    sync_id = stage.trigger()
+    most = 0
+
+    def ended() -> bool:
+        nonlocal most
+        downloads = stage.control.totals()["downloads"]
+        most = max(most, downloads["media_current"])
+        return bool(stage.events("SyncCompleted", sync_id))
+
+    eventually(ended, seconds=150, what="the end of ten slow downloads")
+    assert most == 5
+    assert stage.control.totals()["downloads"]["media_max"] == 5
+    assert_stored(stage, *slow)
+
+
+def test_a_failing_medium_is_retried_with_the_planned_waits_then_kept_and_redriven(stage: Stage) -> None:
+    base = 2.0
+    bad, good = video(1, Drop(at_bytes=0, times=None)), video(2)
+    with stage.environment("downloader", RETRY_BASE_SECONDS=f"{base:g}"):
+        serve(stage, bad, good)
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id)
+    assert (summary["downloaded"], summary["failed"], summary["closed_because"]) == (1, 1, "complete")
+    tries = [seen.at for seen in stage.control.requests("download", bad.media_id)]
+    starts = [tries[0], *(later for before, later in zip(tries, tries[1:], strict=False) if later - before > base / 2)]
+    waits = [later - before for before, later in zip(starts, starts[1:], strict=False)]
+    # Each wait begins when a try ends: the tries themselves, and the poll that finds the message, come on top.
+    assert [round(wait) for wait in waits] >= [2, 4, 8]
+    assert all(wait < planned + 8 for wait, planned in zip(waits, (2, 4, 8), strict=True)), waits
+    letter = eventually(stage.dead_letters, what="the dead letter")[0]
+    assert letter.media_id == bad.media_id
+    closed = stage.look(sync_id).sync
+
+    stage.control.disarm()
+    assert stage.redrive(media_id=bad.media_id) == 1
+    amendment = stage.wait_for_event("SyncAmended", sync_id)["detail"]["data"]
+    assert (amendment["number"], amendment["recovered"]) == (1, [bad.media_id])
+    assert_stored(stage, bad, good)
+    assert (stage.look(sync_id).sync or {})["summary"] == (closed or {})["summary"]
+    eventually(lambda: len(stage.notifications(sync_id)) == 2, what="the notification of the amendment")
+
+
+def test_a_downloader_that_is_killed_in_mid_file_is_taken_over_and_the_bytes_are_right(stage: Stage) -> None:
+    long = video(1, Throttle(bytes_per_second=3 * MIB, times=3), size=40 * MIB)
+    serve(stage, long)
+    sync_id = stage.trigger()
+
+    def some_parts() -> bool:
+        uploads = stage.uploads()
+        if not uploads:
+            return False
+        parts = stage.client("s3").list_parts(
+            Bucket=stage.outputs["MediaBucketName"], Key=uploads[0]["Key"], UploadId=uploads[0]["UploadId"]
+        )
+        return len(parts.get("Parts", [])) >= 2
+
+    eventually(some_parts, seconds=60, what="two stored parts")
+    assert stage.kill_workers("downloader", downloading=True) == 1
+    killed = time.monotonic()
+    summary = summary_of(stage, sync_id, seconds=240)
+    assert time.monotonic() - killed < 180
+    assert (summary["downloaded"], summary["failed"]) == (1, 0)
+    assert_stored(stage, long)
+    resumed = [seen.range for seen in stage.control.requests("cdn") if seen.label == "source"][-1]
+    assert int(str(resumed).removeprefix("bytes=").removesuffix("-")) >= 10 * MIB, "two parts were not fetched again"
+    assert stage.uploads() == []
+
+
+def test_a_download_longer_than_an_invocation_pauses_and_goes_on(stage: Stage) -> None:
+    long = video(1, Throttle(bytes_per_second=2 * MIB, times=None), size=45 * MIB)
+    functions, name = stage.client("lambda"), stage.outputs["DownloaderFunctionName"]
+    timeout = functions.get_function_configuration(FunctionName=name)["Timeout"]
+    functions.update_function_configuration(FunctionName=name, Timeout=70)  # ten seconds of work, then a pause
+    try:
+        serve(stage, long)
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id, seconds=120)
+    finally:
+        functions.update_function_configuration(FunctionName=name, Timeout=timeout)
+    assert summary["downloaded"] == 1
+    pauses = [event["detail"]["metadata"]["hops"] for event in stage.events("MediaDownloadPaused", sync_id)]
+    assert pauses
+    assert pauses == sorted(pauses)
+    assert_stored(stage, long)
+
+
+def test_a_session_that_ends_in_the_middle_is_renewed_once_and_all_lanes_go_on(stage: Stage) -> None:
+    stage.control.configure_account(expires_in=60)
+    slow = [video(n, Throttle(bytes_per_second=100_000, times=1), size=500_000) for n in range(12)]
+    serve(stage, *slow)
+    sync_id = stage.trigger()
+    eventually(lambda: len(stage.objects()) >= 2, seconds=60, what="the first objects")
+    stage.control.advance(61)
+    summary = summary_of(stage, sync_id, seconds=180)
+    assert (summary["downloaded"], summary["failed"]) == (12, 0)
+    assert_stored(stage, *slow)
+    assert 2 <= len(stage.control.requests("token")) <= 4
+    assert len(stage.events("SessionAuthenticated", sync_id)) == 1, "a renewal doesn't begin the sync anew"
+
+
+def test_the_daily_schedules_own_target_starts_a_sync_named_by_its_date(stage: Stage) -> None:
+    serve(stage, video(1))
+    scheduler = stage.client("scheduler")
+    group = stage.outputs["ScheduleGroupName"]
+    daily = scheduler.get_schedule(Name=stage.outputs["DailyScheduleName"], GroupName=group)
+    soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 2))
+    scheduler.create_schedule(
+        Name="soon",
+        GroupName=group,
+        ScheduleExpression=f"at({soon})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=daily["Target"],
+    )
+    request = stage.wait_for_event("SyncRequested", seconds=40)
+    assert request["source"] == "cloud-sync.schedule"
+    closed = stage.wait_for_event("SyncCompleted", seconds=60)["detail"]
+    assert closed["metadata"]["sync_id"].startswith("scheduled-20")
+    assert closed["data"]["trigger"] == "scheduled"
+    stage.wait_for_close(closed["metadata"]["sync_id"])
+
+
+def test_no_secret_shows_anywhere(stage: Stage) -> None:
+    """The canary: every output of a sync with failures, a refused session and a dead letter is searched."""
+    serve(stage, video(1), video(2, gone=True), video(3, Drop(at_bytes=0, times=None)))
+    sync_id = stage.trigger()
+    stage.wait_for_close(sync_id)
+    stage.put_secret("CredentialsSecretName", {**stage.credentials, "client_secret": "canary-client-secret"})
+    refused = stage.trigger(sync_id="canary")
+    stage.wait_for_close(refused)
+    secrets = {value for key, value in stage.credentials.items() if key != "client_id"} | {"canary-client-secret"}
+    for name in stage._secrets():
+        held = json.loads(stage.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+        secrets |= {str(held[key]) for key in ("access_token", "refresh_token") if held.get(key)}
+    secrets |= {"Signature=", "Key-Pair-Id="}
+    outputs = {
+        "logs": stage.log.read_text(errors="replace"),
+        "events": json.dumps(stage.events()),
+        "notifications": json.dumps(stage.notifications()),
+        "dead letters": repr([vars(letter) for letter in stage.dead_letters()]),
+        "objects": repr([(one.key, one.metadata) for one in stage.objects("").values()]),
+        "listings and reports": repr(
+            [one.content() for prefix in ("listings/", "reports/") for one in stage.objects(prefix).values()]
+        ),
+    }
+    for table in ("LibraryTableName", "SyncsTableName", "AuthenticatorTableName"):
+        outputs[table] = repr(stage.deployment.table(table).scan()["Items"])
+    assert all(outputs.values())
+    assert sync_id in outputs["events"]
+    assert [(where, secret[:6]) for where, text in outputs.items() for secret in secrets if secret in text] == []
+
+
+@pytest.mark.parametrize("detail", [{"provider": "gopro", "filters": {"type": ["Video"]}}, {"provider": "dropbox"}])
+def test_a_request_with_a_mistake_fails_with_words_and_nothing_is_downloaded(
+    stage: Stage, detail: dict[str, Any]
+) -> None:
+    serve(stage, video(1))
+    sync_id = stage.put_event("SyncRequested", detail)
+    summary = summary_of(stage, sync_id, "SyncFailed")
+    assert "dropbox" in summary["reason"] or "unknown filter: type" in summary["reason"]
+    assert stage.objects() == {}

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from services.shared.bus import utc_now
 from services.shared.errors import TransientError, reason_of
+from services.shared.gopro.client import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,8 +31,10 @@ class Ledger:
     """Single items, each changed by one conditional write. Times are unix seconds, compared, never left to the TTL."""
 
     POLL_SECONDS = 1.0
-    # What a worker keeps of its time to act once its turn has come, and a lease outlives its worker by.
-    RESERVE_SECONDS = 15.0
+    # Nobody begins with less than this left: an answer of GoPro's that came after the worker's end would be lost,
+    # and with it the one refresh token that is still good.
+    RESERVE_SECONDS = sum(TIMEOUT_SECONDS) + 5.0
+    MARGIN_SECONDS = 15.0  # by which a lease outlives its worker
 
     def __init__(
         self,
@@ -49,14 +52,17 @@ class Ledger:
 
     @contextmanager
     def refresh_lease(self, remaining_seconds: Callable[[], float]) -> Iterator[None]:
-        """One worker at a time is in here. Waits for its turn; raises `Busy` when the function's time won't do.
+        """One worker at a time is in here. Waits for its turn; raises `Busy` when the worker's time won't do.
 
         The lease ends with the worker's own time at the latest, so that a killed one holds nobody up.
         """
         owner = str(uuid.uuid4())
-        while not self._take(owner, remaining_seconds() + self.RESERVE_SECONDS):
-            if remaining_seconds() < self.RESERVE_SECONDS:
-                raise Busy("another worker is renewing the session")
+        while True:
+            left = remaining_seconds()
+            if left < self.RESERVE_SECONDS:
+                raise Busy("too little time is left to renew the session")
+            if self._take(owner, left + self.MARGIN_SECONDS):
+                break
             self._sleep(self.POLL_SECONDS)
         try:
             yield

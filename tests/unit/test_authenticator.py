@@ -1,5 +1,6 @@
 """The authenticator: its real composition against the fake GoPro Cloud."""
 
+import importlib
 import json
 import logging
 import threading
@@ -510,7 +511,7 @@ def held_by_another_worker(stage: Stage, seconds: float) -> None:
 
 
 def test_the_lease_of_a_killed_worker_ends_with_its_time(begun: Stage) -> None:
-    held_by_another_worker(begun, 45)
+    held_by_another_worker(begun, 30)
     assert begun.send("SessionRejected", rejected(1))
     assert begun.secret("SESSION_SECRET")["version"] == 2
 
@@ -519,6 +520,20 @@ def test_a_worker_without_time_does_not_wait_for_the_lease(begun: Stage) -> None
     held_by_another_worker(begun, 600)
     assert not begun.send("SessionRejected", rejected(1))
     assert calls(begun, "token") == 1
+
+
+def test_a_worker_that_could_not_keep_what_it_is_granted_does_not_ask(begun: Stage) -> None:
+    begun.seconds = 70
+    assert not begun.send("SessionRejected", rejected(1))
+    assert calls(begun, "token") == 1
+
+
+def test_the_function_answers_as_its_inbox_does(begun: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = importlib.import_module("services.authenticator.handler")
+    monkeypatch.setattr(handler, "inbox", begun.inbox)
+    batch = {"Records": [begun.record("SyncRequested", {}, event_id="sync-2")]}
+    assert handler.handler(batch, begun.context()) == {"batchItemFailures": []}
+    assert [name for name, _ in begun.published()] == ["SessionAuthenticated"]
 
 
 # -- nothing secret ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The lister: its real composition against the fake GoPro Cloud."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -442,6 +443,14 @@ def test_an_api_that_changed_fails_the_listing_loudly_and_at_once(stage: Stage, 
     reason = the_failure(stage)
     assert "API" in reason or "listing" in reason
     assert keys(stage) == set()
+
+
+def test_the_function_answers_as_its_inbox_does(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = importlib.import_module("services.lister.handler")
+    monkeypatch.setattr(handler, "inbox", stage.inbox)
+    batch = {"Records": [stage.record("SessionAuthenticated", begun(), event_id="event-1")]}
+    assert handler.handler(batch, stage.context()) == {"batchItemFailures": []}
+    assert [name for name, _ in stage.published()] == ["LibraryListed"]
 
 
 def test_a_fenced_worker_says_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

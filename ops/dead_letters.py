@@ -11,6 +11,7 @@ from ops.deployment import Deployment
 
 SERVICES = ("authenticator", "lister", "downloader", "summarizer")
 
+_WAIT_SECONDS = 1  # more than none: only then SQS asks all its servers, and nothing means that there is nothing
 _HOLD_SECONDS = 120  # how long what was looked at stays hidden from others if this process dies
 
 
@@ -93,7 +94,7 @@ def _held(deployment: Deployment, service: str) -> Iterator[Iterator[DeadLetter]
                 QueueUrl=queue,
                 MaxNumberOfMessages=10,
                 VisibilityTimeout=_HOLD_SECONDS,
-                WaitTimeSeconds=1,  # asks all of SQS's servers, so that nothing means that there is nothing
+                WaitTimeSeconds=_WAIT_SECONDS,
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
             letters = [read(service, message) for message in answer.get("Messages", [])]

@@ -21,10 +21,10 @@ _STANDING_SECONDS = 10.0  # between two lines that say how it stands, where the 
 class Terminal:
     """Lines, and below them in a terminal one that is redrawn."""
 
-    def __init__(self, stream: TextIO = sys.stdout, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream or sys.stdout
         self._clock = clock
-        self._redraws = stream.isatty()
+        self._redraws = self._stream.isatty()
         self._standing = ""
         self._told_at = clock()
 
@@ -40,7 +40,7 @@ class Terminal:
             print(f"  {text}"[:100], end="\r", file=self._stream, flush=True)
         elif text != self._standing and self._clock() - self._told_at >= _STANDING_SECONDS:
             self.line(f"  {text}")
-        self._standing = text
+            self._standing = text
 
     def _clear(self) -> None:
         if self._redraws:

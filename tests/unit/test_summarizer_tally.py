@@ -238,6 +238,11 @@ def test_the_expected_number_never_changes_once_it_is_known() -> None:
     assert table.sync.expected == 3
 
 
+def test_a_medium_keeps_the_name_under_which_it_was_discovered() -> None:
+    table = after([discovered("m0", filename="a.mp4")], [discovered("m0", filename="b.mp4")])
+    assert table.media["m0"].filename == "a.mp4"
+
+
 def test_texts_from_elsewhere_are_cut_and_made_encodable() -> None:
     table = after(
         [

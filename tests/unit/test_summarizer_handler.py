@@ -189,5 +189,5 @@ def review(due: datetime) -> str:
 
 def test_its_settings_are_checked_when_it_starts(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_DEADLINE_HOURS", "soon")
-    with pytest.raises(RuntimeError, match="sync_deadline_hours"):
+    with pytest.raises(RuntimeError, match="SYNC_DEADLINE_HOURS"):
         importlib.reload(deployed.module)

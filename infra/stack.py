@@ -206,7 +206,6 @@ class CloudSync(cdk.Stack):
             "dynamodb:PutItem",
             "dynamodb:UpdateItem",
             "dynamodb:DeleteItem",
-            "dynamodb:ConditionCheckItem",
             on=store.syncs.table_arn,
         )
         service.may("dynamodb:BatchGetItem", on=store.library.table_arn)

@@ -1,8 +1,9 @@
-"""The `cloud-sync` command: trigger, watch, status, failures, redrive, and the local stage."""
+"""The `cloud-sync` command: trigger, watch, status, failures, redrive, cost, and the local stage."""
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import dead_letters, demo, watch
+from ops import cost, dead_letters, demo, watch
 from ops.deployment import Deployment, on_aws
 from ops.errors import OperatorError
 from ops.local import stage
@@ -40,7 +41,7 @@ Without --env or --local a command goes to the local stage when one is up, else 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     parsed = _parser().parse_args(arguments)
-    # Ended or interrupted, a command takes back what it has begun; a second signal ends it at once.
+    # Ended or interrupted, a command takes back what it has begun.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status_code: int = parsed.run(parsed)
@@ -159,6 +160,17 @@ def _local_down(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cost(arguments: argparse.Namespace) -> int:
+    use = cost.Use(
+        media_per_night=arguments.media_per_night,
+        gigabytes_each=arguments.gigabytes_each,
+        stored_gigabytes=arguments.stored_gigabytes,
+        megabytes_per_second=arguments.megabytes_per_second,
+    )
+    print("\n".join(cost.report(use)))
+    return 0
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     return demo.run(keep=arguments.keep, say=say)
 
@@ -229,11 +241,23 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--media-id", metavar="ID", help="only what is about this medium")
     again.add_argument("--limit", type=_positive, metavar="N", help="at most so many")
 
+    _add_cost(commands)
     _add_local(commands)
 
     demonstration = _command(commands, "demo", _demo, "run a whole sync on this machine and check what came of it")
     demonstration.add_argument("--keep", action="store_true", help="leave it running afterwards, to look around in")
     return parser
+
+
+def _add_cost(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    estimate = _command(commands, "cost", _cost, "estimate what a month costs on AWS")
+    for name, default, purpose in (
+        ("--media-per-night", 5.0, "new media"),
+        ("--gigabytes-each", 4.0, "size of one, in 10^9 bytes"),
+        ("--stored-gigabytes", 0.0, "what the bucket holds already"),
+        ("--megabytes-per-second", cost.Use.megabytes_per_second, "that one download gets from GoPro"),
+    ):
+        estimate.add_argument(name, type=_amount, default=default, metavar="N", help=f"{purpose}; default: {default:g}")
 
 
 def _add_local(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -299,6 +323,13 @@ def _setting(text: str) -> tuple[str, str]:
 
 def _comma_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _amount(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError("a number, 0 or more")
 
 
 def _positive(text: str) -> int:

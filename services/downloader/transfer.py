@@ -22,9 +22,9 @@ def transfer(
 ) -> bool:
     """Stores the parts that `upload` lacks; True once it has them all, False when `may_go_on` said no before that.
 
-    Memory: two parts, the one that is filled and its copy on the way to S3. `stream`: the origin opened at byte 0 already, if it is. `may_go_on` is asked, and `progress`
-    told the bytes of the file that are stored, after every part. A connection that breaks goes on where it broke;
-    parts already stored stay.
+    Memory: two parts, the one that is filled and its copy on the way to S3. `stream`: the origin opened at byte 0
+    already, if it is. `may_go_on` is asked, and `progress` told the bytes of the file that are stored, after every
+    part. A connection that breaks goes on where it broke; parts already stored stay.
 
     Raises `OriginChanged`, `UploadGone` and other transient errors.
     """

@@ -51,11 +51,12 @@ class Original:
 def run(*, keep: bool, say: Callable[[str], None]) -> int:
     """Runs the demonstration; returns 0 only when the outcome is exactly the expected one."""
     began = time.monotonic()
+    brought = stage.up(stage.Wanted(folder=FOLDER, settings=SETTINGS), say)
     try:
-        brought = stage.up(stage.Wanted(folder=FOLDER, settings=SETTINGS), say)
         problems = _show(brought)
-    except BaseException:
-        _print_complaints()
+    except BaseException as error:
+        if isinstance(error, Exception):
+            _print_complaints()
         stage.down(FOLDER, say)
         raise
     print()
@@ -221,9 +222,12 @@ def _failed(view: View) -> Iterator[str]:
 
 def _print_complaints() -> None:
     """What the functions logged as wrong, since the log is about to go."""
-    log = tail(FOLDER / "ministack.log", lines=10_000).splitlines()
-    complaints = [line for line in log if any(word in line for word in ("WARNING", "ERROR", "Traceback"))]
-    print(*(f"  {line[:400]}" for line in complaints[-20:]), sep="\n", file=sys.stderr)
+    for line in tail(FOLDER / "ministack.log", lines=10_000).splitlines():
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and entry.get("level") in {"WARNING", "ERROR", "CRITICAL"}:
+                why = entry.get("why") or entry.get("exception") or ""
+                print(f"  {entry.get('service')}: {entry.get('message')}: {why}"[:400], file=sys.stderr)
 
 
 def _heading(text: str) -> None:

@@ -5,8 +5,10 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -242,8 +244,23 @@ def _saved(stage: Stage) -> Stage:
 
 
 def _remove(stage: Stage) -> None:
-    end(stage.processes, stage.mark)
-    shutil.rmtree(stage.folder, ignore_errors=True)
+    with _undisturbed():
+        end(stage.processes, stage.mark)
+        shutil.rmtree(stage.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not keep the first one's from being cleaned up after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _empty(folder: Path) -> None:

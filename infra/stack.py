@@ -74,8 +74,7 @@ class CloudSync(cdk.Stack):
                 "REFRESH_SECRET": store.refresh_arn,
                 "SESSION_SECRET": store.session_arn,
                 "AUTHENTICATOR_TABLE": store.authenticator.table_name,
-                "GOPRO_API_URL": settings.gopro_api_url,
-                "DOWNLOAD_HOSTS": ",".join(settings.download_hosts),
+                **self._gopro(),
                 "SCHEDULE_TIME_ZONE": settings.schedule_time_zone,
             },
         )
@@ -107,8 +106,7 @@ class CloudSync(cdk.Stack):
                 "SESSION_SECRET": store.session_arn,
                 "LIBRARY_TABLE": store.library.table_name,
                 "MEDIA_BUCKET": store.media.bucket_name,
-                "GOPRO_API_URL": settings.gopro_api_url,
-                "DOWNLOAD_HOSTS": ",".join(settings.download_hosts),
+                **self._gopro(),
                 "MAX_MEDIA_PER_SYNC": str(settings.max_media_per_sync),
                 "MAX_GIGABYTES_PER_SYNC": str(settings.max_gigabytes_per_sync),
                 "PAGES_PER_SLICE": str(settings.pages_per_slice),
@@ -138,8 +136,7 @@ class CloudSync(cdk.Stack):
                 "SESSION_SECRET": store.session_arn,
                 "LIBRARY_TABLE": store.library.table_name,
                 "MEDIA_BUCKET": store.media.bucket_name,
-                "GOPRO_API_URL": settings.gopro_api_url,
-                "DOWNLOAD_HOSTS": ",".join(settings.download_hosts),
+                **self._gopro(),
                 "LANE_WAIT_SECONDS": f"{settings.lane_wait_seconds:g}",
                 "MEMORY_MEGABYTES": str(settings.downloader_memory_mb),
             },
@@ -213,6 +210,13 @@ class CloudSync(cdk.Stack):
         service.may("sns:Publish", on=self.notifications.topic_arn)
         service.may("sqs:GetQueueAttributes", on=downloader.inbox.queue_arn)
         return service
+
+    def _gopro(self) -> dict[str, str]:
+        """Where GoPro is, for the services that talk to it."""
+        return {
+            "GOPRO_API_URL": self.settings.gopro_api_url,
+            "DOWNLOAD_HOSTS": ",".join(self.settings.download_hosts),
+        }
 
     def _outputs(self, services: list[Service]) -> None:
         """What an operator types, and what the `cloud-sync` command reads."""

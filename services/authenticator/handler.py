@@ -21,7 +21,7 @@ from services.shared.bus import Bus, utc_now
 from services.shared.events import SessionRejected, SyncRequested
 from services.shared.gopro.client import GoProClient
 from services.shared.gopro.hosts import AllowedHosts
-from services.shared.inbox import Backoff, Inbox
+from services.shared.inbox import Inbox
 from services.shared.settings import from_environment
 
 SOURCE = "cloud-sync.authenticator"
@@ -56,10 +56,7 @@ def build(
     return Inbox(
         bus,
         session.client("sqs"),
-        inbox_url=settings.inbox_url,
-        backoff=Backoff(
-            base=settings.retry_base_seconds, cap=settings.retry_cap_seconds, max_receives=settings.max_receives
-        ),
+        settings,
         reactions={SyncRequested: authenticator.begin, SessionRejected: authenticator.replace},
         schedule_zone=ZoneInfo(settings.schedule_time_zone),
     )

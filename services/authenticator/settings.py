@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
+from services.shared.settings import ServiceSettings
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    event_bus_name: str
-    inbox_url: str
-    max_receives: int
-    retry_base_seconds: float
-    retry_cap_seconds: float
+class Settings(ServiceSettings):
     credentials_secret: str  # ARN
     refresh_secret: str  # ARN
     session_secret: str  # ARN

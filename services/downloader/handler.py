@@ -20,7 +20,7 @@ from services.shared.gopro.client import GoProClient
 from services.shared.gopro.hosts import AllowedHosts
 from services.shared.gopro.lane import Lane
 from services.shared.gopro.session import read_session
-from services.shared.inbox import Backoff, Inbox, Message
+from services.shared.inbox import Inbox, Message
 from services.shared.settings import from_environment
 
 SOURCE = "cloud-sync.downloader"
@@ -65,10 +65,7 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
     return Inbox(
         bus,
         queue,
-        inbox_url=settings.inbox_url,
-        backoff=Backoff(
-            base=settings.retry_base_seconds, cap=settings.retry_cap_seconds, max_receives=settings.max_receives
-        ),
+        settings,
         reactions={MediaDiscovered: downloader.react, MediaDownloadPaused: downloader.react},
     )
 

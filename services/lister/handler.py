@@ -18,7 +18,7 @@ from services.shared.events import LibraryListingPaused, SessionAuthenticated
 from services.shared.gopro.client import GoProClient
 from services.shared.gopro.hosts import AllowedHosts
 from services.shared.gopro.session import read_session
-from services.shared.inbox import Backoff, Inbox
+from services.shared.inbox import Inbox
 from services.shared.library import medium_records
 from services.shared.settings import from_environment
 
@@ -55,10 +55,7 @@ def build(
     return Inbox(
         bus,
         session.client("sqs"),
-        inbox_url=settings.inbox_url,
-        backoff=Backoff(
-            base=settings.retry_base_seconds, cap=settings.retry_cap_seconds, max_receives=settings.max_receives
-        ),
+        settings,
         reactions={SessionAuthenticated: listing.react, LibraryListingPaused: listing.react},
     )
 

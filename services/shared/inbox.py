@@ -20,6 +20,7 @@ from services.shared.bus import Bus
 from services.shared.errors import PermanentError, TransientError
 from services.shared.events import Event, MalformedEvent, SyncRequested, is_replay, read_event
 from services.shared.logs import quiet_libraries, where, why
+from services.shared.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -186,16 +187,17 @@ class Inbox:
         self,
         bus: Bus,
         queue: "SQSClient",
+        settings: ServiceSettings,
         *,
-        inbox_url: str,
-        backoff: Backoff,
         reactions: Mapping[type[Event], Reaction],
         schedule_zone: tzinfo = UTC,
     ) -> None:
         self._bus = bus
         self._queue = queue
-        self._inbox_url = inbox_url
-        self._backoff = backoff
+        self._inbox_url = settings.inbox_url
+        self._backoff = Backoff(
+            base=settings.retry_base_seconds, cap=settings.retry_cap_seconds, max_receives=settings.max_receives
+        )
         self._reactions = reactions
         self._zone = schedule_zone
         quiet_libraries()

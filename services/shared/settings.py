@@ -2,11 +2,23 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
 _S = TypeVar("_S")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """What every service has to know."""
+
+    event_bus_name: str
+    inbox_url: str
+    max_receives: int  # the inbox's own limit: after so many receives a message becomes a dead letter
+    retry_base_seconds: float  # the wait after a first failure
+    retry_cap_seconds: float  # the longest wait
 
 
 def from_environment(settings: type[_S], environment: Mapping[str, str] = os.environ) -> _S:

@@ -1,6 +1,7 @@
 """The summarizer's composition root."""
 
 import warnings
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from services.shared.bus import Bus, utc_now
-from services.shared.inbox import Backoff, Inbox
+from services.shared.inbox import Inbox
 from services.shared.library import medium_records
 from services.shared.settings import from_environment
 from services.summarizer.announcing import Announcer, reports_in, sns_topic
@@ -29,6 +30,7 @@ SOURCE = "cloud-sync.summarizer"
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
 metrics = Metrics()
+warnings.filterwarnings("ignore", "No application metrics to publish*")  # many a batch changes no count
 # Most batches count nothing, and that is no reason for a line in the log.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
@@ -59,10 +61,7 @@ def build(settings: Settings, session: boto3.Session, *, now: Callable[[], datet
     inbox = Inbox(
         bus,
         queues,
-        inbox_url=settings.inbox_url,
-        backoff=Backoff(
-            base=settings.retry_base_seconds, cap=settings.retry_cap_seconds, max_receives=settings.max_receives
-        ),
+        settings,
         reactions=REACTIONS,
         schedule_zone=ZoneInfo(settings.schedule_time_zone),
     )

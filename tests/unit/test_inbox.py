@@ -24,6 +24,7 @@ from services.shared.events import (
     SyncReviewDue,
 )
 from services.shared.inbox import Backoff, Fenced, GaveUp, Inbox, Message, Reaction
+from services.shared.settings import ServiceSettings
 from tests.unit.inbox_fakes import BACKOFF, CONTEXT, INBOX_URL, Published, Queue, body_of, message, record
 
 Logger()  # the parent of those in the modules; in a function it is the handler's
@@ -53,8 +54,13 @@ class Stage:
         self.inbox = Inbox(
             cast("Bus", self.bus),
             cast("Any", self.queue),
-            inbox_url=INBOX_URL,
-            backoff=backoff,
+            ServiceSettings(
+                event_bus_name="bus",
+                inbox_url=INBOX_URL,
+                max_receives=backoff.max_receives,
+                retry_base_seconds=backoff.base,
+                retry_cap_seconds=backoff.cap,
+            ),
             reactions=dict.fromkeys(event_types, cast("Reaction", self._react)),
         )
 

@@ -26,7 +26,7 @@ VERSION = 1
 _NAMESPACE = uuid.UUID("6f1c1a3e-6b0e-5d4c-9f55-0d6c5a2f4e11")
 _ENVELOPE_FIELDS = ("sync_id", "hops", "causation_id", "occurred_at")
 # A sync's name becomes part of object keys and table keys, so it has to be plain.
-_SYNC_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SYNC_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _QUOTED = re.compile("Invalid enum value .*(?= - at )", re.DOTALL)  # msgspec's one text that quotes what it was given
 _SYNC_ID_RULE = "`sync_id`: 1 to 100 letters, digits, '.', '_' or '-', not beginning with a mark"
 
@@ -39,7 +39,7 @@ class MalformedEvent(ValueError):
 class Event:
     """Something that happened. The fields that all events have travel as the envelope's metadata."""
 
-    sync_id: str
+    sync_id: str  # the run of the whole system that it belongs to
     hops: int = 0  # how often the work that this event belongs to has paused
     causation_id: str = ""  # the event_id of the event reacted to; filled in when published
     occurred_at: str = ""  # UTC, ISO 8601; filled in when published
@@ -70,10 +70,10 @@ class SyncRequested(Event):
 
     publishers = ("schedule", "operator")
 
-    provider: str = "gopro"
-    trigger: str = "manual"  # or "scheduled"
+    provider: str = "gopro"  # there is no other
+    trigger: str = "manual"  # "scheduled" where the schedule asked
     scheduled_time: str | None = None  # UTC, ISO 8601: when the schedule was due
-    filters: Filters = field(default_factory=Filters)
+    filters: Filters = field(default_factory=Filters)  # the part of the library that is wanted
     refused: str = ""  # why the request can't be met; never on the wire, found while reading it
 
 
@@ -84,10 +84,10 @@ class SessionAuthenticated(Event):
     publishers = ("authenticator",)
     identity = ("session_version",)
 
-    session_version: int
-    requested_at: str  # UTC, ISO 8601
-    provider: str = "gopro"
-    filters: Filters = field(default_factory=Filters)
+    session_version: int  # as in the session secret; rises with every new session
+    requested_at: str  # UTC, ISO 8601: when the sync was requested
+    provider: str = "gopro"  # there is no other
+    filters: Filters = field(default_factory=Filters)  # as they were requested
     expires_at: str | None = None  # UTC, ISO 8601; None when it can't be known (a pasted token)
 
 
@@ -98,8 +98,8 @@ class AuthenticationFailed(Event):
     publishers = ("authenticator",)
     identity = ("session_version",)
 
-    reason: str
-    remedy: str
+    reason: str  # in words for the operator
+    remedy: str  # what to do about it
     session_version: int = 0  # the version that could not be replaced; 0 before the first
 
 
@@ -110,20 +110,20 @@ class SessionRejected(Event):
     publishers = ("lister", "downloader")
     identity = ("session_version",)
 
-    session_version: int
+    session_version: int  # of the session that is to be replaced
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediumEvent(Event):
     """What the downloader has to know of a medium, as GoPro listed it."""
 
-    media_id: str
-    type: str = ""
-    filename: str = ""
+    media_id: str  # GoPro's, opaque
+    type: str = ""  # GoPro's media type, such as "Video"
+    filename: str = ""  # as listed: may be empty, and is seldom unique
     captured_at: str | None = None  # UTC, ISO 8601
     size: int | None = None  # bytes over all items as listed; the CDN's length is the truth
-    item_count: int = 1
-    camera: str = ""
+    item_count: int = 1  # files that it consists of, such as chapters or the photos of a burst
+    camera: str = ""  # its model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +154,11 @@ class LibraryListingPaused(Event):
     identity = ("hops",)
 
     seen_key: str  # the object that holds the media seen so far
-    next_page: int
-    session_version: int
-    requested_at: str
-    provider: str = "gopro"
-    filters: Filters = field(default_factory=Filters)
+    next_page: int  # of GoPro's search, from 1
+    session_version: int  # of the session that the listing began with
+    requested_at: str  # UTC, ISO 8601: when the sync was requested
+    provider: str = "gopro"  # there is no other
+    filters: Filters = field(default_factory=Filters)  # as they were requested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ class LibraryListed(Event):
     discovered: int  # handed on in this sync
     pending: int  # not ready at GoPro yet
     deferred: int  # left for a later sync
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what is odd about the listing, or could not be proven
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,14 +181,14 @@ class LibraryListingFailed(Event):
 
     publishers = ("lister",)
 
-    reason: str
+    reason: str  # in words for the operator
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
     """One original in the media bucket."""
 
-    key: str
+    key: str  # in the media bucket
     size: int  # bytes
     checksum: str  # CRC64NVME of the whole object, base64
     proof: str  # "origin-etag" or "length": what the match with the origin rests on
@@ -201,10 +201,10 @@ class MediaDownloaded(Event):
     publishers = ("downloader",)
     identity = ("media_id", "epoch")
 
-    media_id: str
+    media_id: str  # GoPro's, opaque
     epoch: int = 0  # of the lease under which it was stored
     files: tuple[StoredFile, ...] = ()  # the first 100
-    files_total: int = 0
+    files_total: int = 0  # all of them
     bytes: int = 0  # of all files
     seconds: float = 0.0  # spent by this sync on it
     already_stored: bool = False  # another sync had stored it
@@ -217,10 +217,10 @@ class MediaDownloadFailed(Event):
     publishers = ("downloader",)
     identity = ("media_id", "epoch")
 
-    media_id: str
-    reason: str
-    epoch: int = 0
-    attempts: int = 0
+    media_id: str  # GoPro's, opaque
+    reason: str  # in words for the operator
+    epoch: int = 0  # of the lease under which it failed
+    attempts: int = 0  # how often its message was received
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +235,8 @@ class SyncReviewDue(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
+    """A medium that a sync could not store."""
+
     media_id: str
     filename: str
     reason: str
@@ -246,27 +248,28 @@ class Summary(Event):
 
     publishers = ("summarizer",)
 
-    summary_id: str
-    outcome: Literal["completed", "partial", "failed"]
+    summary_id: str  # the same when the summary is told again
+    outcome: Literal["completed", "partial", "failed"]  # partial: media failed, or are outstanding
+    # what ended the sync: all is settled, its time is over, nothing moves any more, no session, no listing
     closed_because: Literal["complete", "deadline", "stalled", "auth_failed", "listing_failed"]
-    trigger: str
-    requested_at: str
-    closed_at: str
-    listed: int = 0
+    trigger: str  # "manual" or "scheduled"
+    requested_at: str  # UTC, ISO 8601
+    closed_at: str  # UTC, ISO 8601
+    listed: int = 0  # in the library, as filtered
     stored: int = 0  # already in the bucket when the library was listed
-    discovered: int = 0
-    downloaded: int = 0
+    discovered: int = 0  # taken on by this sync
+    downloaded: int = 0  # of these, now in the bucket
     already_stored: int = 0  # of the downloaded, those that another sync had stored meanwhile
-    failed: int = 0
+    failed: int = 0  # of these, given up
     outstanding: int = 0  # neither stored nor failed when the sync closed
-    pending: int = 0
-    deferred: int = 0
-    bytes: int = 0
+    pending: int = 0  # not ready at GoPro yet
+    deferred: int = 0  # left for a later sync
+    bytes: int = 0  # of the downloaded
     failures: tuple[Failure, ...] = ()  # the first 100
-    failures_total: int = 0
-    warnings: tuple[str, ...] = ()
+    failures_total: int = 0  # all of them
+    warnings: tuple[str, ...] = ()  # about the listing
     reason: str = ""  # what kept the sync as a whole from doing its work
-    remedy: str = ""
+    remedy: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,12 +289,12 @@ class SyncAmended(Event):
     publishers = ("summarizer",)
     identity = ("number",)
 
-    summary_id: str
+    summary_id: str  # of the summary that it adds to
     number: int  # 1, 2, … within the sync
-    recovered: tuple[str, ...] = ()  # media ids, the first 100
-    recovered_total: int = 0
-    failed: tuple[str, ...] = ()  # media ids, the first 100
-    failed_total: int = 0
+    recovered: tuple[str, ...] = ()  # media that are in the bucket after all: their ids, the first 100
+    recovered_total: int = 0  # all of them
+    failed: tuple[str, ...] = ()  # media that were outstanding and then failed: their ids, the first 100
+    failed_total: int = 0  # all of them
 
 
 EVENT_TYPES: Mapping[str, type[Event]] = {
@@ -376,7 +379,7 @@ def _read(event_type: type[Event], content: dict[str, Any]) -> Event:
     if metadata.get("version") != VERSION:
         raise MalformedEvent(f"{name}: its `version` is not {VERSION}, the one that this code reads")
     event = _convert(event_type, _values(data, metadata))
-    if not _SYNC_ID.fullmatch(event.sync_id):
+    if not SYNC_ID.fullmatch(event.sync_id):
         raise MalformedEvent(f"{name}: {_SYNC_ID_RULE}")
     return event
 
@@ -393,7 +396,7 @@ def _read_sync_requested(envelope: dict[str, Any], content: dict[str, Any], zone
     try:
         return _requested(content, own_id, sent_at, zone)
     except MalformedEvent as error:
-        if not _SYNC_ID.fullmatch(own_id):
+        if not SYNC_ID.fullmatch(own_id):
             raise
         return SyncRequested(sync_id=own_id, occurred_at=sent_at, refused=str(error))
 
@@ -411,7 +414,7 @@ def _requested(content: dict[str, Any], own_id: str, sent_at: str, zone: tzinfo)
     sync_id = wanted.get("sync_id", metadata.get("sync_id"))
     if sync_id in (None, ""):
         sync_id = _scheduled_sync_id(event, zone) or own_id
-    if not isinstance(sync_id, str) or not _SYNC_ID.fullmatch(sync_id):
+    if not isinstance(sync_id, str) or not SYNC_ID.fullmatch(sync_id):
         raise MalformedEvent(f"SyncRequested: {_SYNC_ID_RULE}")
     return replace(event, sync_id=sync_id)
 

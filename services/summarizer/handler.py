@@ -1,7 +1,6 @@
 """The summarizer's composition root."""
 
 import warnings
-import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +29,6 @@ SOURCE = "cloud-sync.summarizer"
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
 metrics = Metrics()
-warnings.filterwarnings("ignore", "No application metrics to publish*")  # many a batch changes no count
 # Most batches count nothing, and that is no reason for a line in the log.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infra.config import is_loopback
 from ops.deployment import Deployment, at_endpoint
 from ops.errors import OperatorError
 from ops.local.credentials import checked, read_credentials
@@ -215,23 +216,21 @@ def _with_own_gopro(stage: Stage) -> Stage:
 
 
 def _context(gopro_url: str, settings: Mapping[str, str]) -> dict[str, str]:
-    return {
-        "env": "dev",
-        "wheels": "host",
-        "gopro_api_url": gopro_url,
-        "download_hosts": urlsplit(gopro_url).hostname or "",
-        **settings,
-    }
+    host = urlsplit(gopro_url).hostname or ""
+    # Hosts of this machine are refused unless they are named. Another cloud has the usual hosts to download from.
+    own_hosts = {"download_hosts": host} if is_loopback(host) else {}
+    return {"env": "dev", "wheels": "host", "gopro_api_url": gopro_url, **own_hosts, **settings}
 
 
 def _fill_credentials(stage: Stage, credentials: dict[str, str] | None, say: Say) -> None:
-    if credentials is None:
-        return
     secrets = stage.deployment.client("secretsmanager")
     name = stage.outputs["CredentialsSecretName"]
-    if json.loads(secrets.get_secret_value(SecretId=name)["SecretString"]) != credentials:
+    present = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
+    if credentials and present != credentials:
         say("filling the credentials secret")
         secrets.put_secret_value(SecretId=name, SecretString=json.dumps(credentials))
+    elif not present:
+        say("the credentials secret is empty: a sync will fail until it is filled, with --credentials FILE.json")
 
 
 def _saved(stage: Stage) -> Stage:

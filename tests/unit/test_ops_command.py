@@ -1,6 +1,7 @@
 """The command: what it takes, where it goes, how it ends."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from ops import __main__ as command
-from ops import watch
+from ops import __main__ as entry
+from ops import command, watch
 from ops.deployment import Deployment, on_aws
 from ops.errors import OperatorError
 from ops.local import stage
@@ -154,6 +155,15 @@ def test_without_a_region_it_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> No
         on_aws("dev")
 
 
+def test_a_python_without_the_packages_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ops.command", None)
+
+    assert entry.main() == 2
+    assert "Run `make setup`" in capsys.readouterr().err
+
+
 # --- the local stage ------------------------------------------------------------------------------------------------
 
 
@@ -257,3 +267,7 @@ def test_the_settings_of_a_local_stage_name_its_cloud_and_yield_to_the_operators
         "download_hosts": "localhost",
         "concurrency": "2",
     }
+
+
+def test_a_cloud_elsewhere_keeps_the_usual_download_hosts() -> None:
+    assert "download_hosts" not in stage._context("https://api.gopro.com", {})

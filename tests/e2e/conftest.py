@@ -14,9 +14,9 @@ def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The stage as the tests before have left it."""
     wanted = local.Wanted(folder=tmp_path_factory.mktemp("stage"), settings=SETTINGS)
     stage = Stage(local.up(wanted, say=lambda text: print(f"stage: {text}", file=sys.stderr)))
-    stage.listen()
-    assert stage.credentials, "read before a test can change them"
     try:
+        stage.listen()
+        assert stage.credentials, "read before a test can change them"
         yield stage
     finally:
         stage.end()

@@ -92,6 +92,7 @@ class Stage:
 
     local: local.Stage
     _clients: dict[str, Any] = field(default_factory=dict)
+    _collectors: list["Collector"] = field(default_factory=list)
 
     # --- where things are -------------------------------------------------------------------------------------------
 
@@ -282,6 +283,7 @@ class Stage:
         url, arn = self._queue("all-notifications")
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         self._notifications = Collector(self.deployment.client("sqs"), url, json.loads)
+        self._collectors = [self._events, self._notifications]
 
     def _queue(self, name: str) -> tuple[str, str]:
         sqs = self.client("sqs")
@@ -336,8 +338,8 @@ class Stage:
 
     def end(self) -> None:
         """Takes it down, and proves that nothing is left."""
-        self._events.end()
-        self._notifications.end()
+        for collector in self._collectors:
+            collector.end()
         down(self.local)
 
 

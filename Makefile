@@ -9,7 +9,7 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format synth lock clean
+.PHONY: help setup demo test check format synth docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -35,6 +35,9 @@ format: setup ## rewrite the sources as `make check` wants them
 
 synth: setup ## write the production template to cdk.out
 	.venv/bin/cdk synth --quiet -c env=prod
+
+docs: setup ## write docs/events/ anew from the event classes and the synthesized rules
+	$(VENV) .venv/bin/python docs/events/generate.py
 
 lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes newer versions
 	$(LOCK) pyproject.toml -o requirements/runtime.txt

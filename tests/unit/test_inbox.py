@@ -234,6 +234,12 @@ def test_the_last_receive_publishes_its_facts_and_only_then_shows_the_message_to
     assert order == ["publish", "show"]
 
 
+def test_giving_up_in_the_middle_of_telling_is_giving_up() -> None:
+    stage = Stage(raising(gave_up(FAILURE, dead_letter=False)))
+    assert stage.process(record(MEDIUM)) == []
+    assert stage.bus.events == [FAILURE]
+
+
 def test_what_can_never_succeed_is_told_and_acknowledged() -> None:
     stage = Stage(gave_up(FAILURE, dead_letter=False))
     assert stage.process(record(MEDIUM)) == []

@@ -28,14 +28,12 @@ from services.shared.gopro.hosts import AllowedHosts
 from services.shared.gopro.lane import Lane
 from services.shared.inbox import Fenced, GaveUp, Heartbeat, Message
 from services.shared.library import STORED
+from services.shared.slices import MAX_HOPS, MAX_IDLE_SLICES, PAUSE_SECONDS, SliceOver, sleep_within
 
 logger = Logger(child=True)
 
 UPLOADING = "UPLOADING"
 FILES_IN_EVENT = 100
-MOST_HOPS = 200
-MOST_IDLE_SLICES = 3
-PAUSE_SECONDS = 60.0  # with less than this left, a download pauses
 _RESTARTS = 3  # of one file within one try: the origin changed, or its upload went away
 
 
@@ -49,10 +47,6 @@ class WaitingForLease(TransientError):
 
 class NoProgress(PermanentError):
     """A download has paused too often to be going anywhere."""
-
-
-class _Paused(Exception):
-    """The slice of time is over."""
 
 
 @dataclass
@@ -92,12 +86,15 @@ class Downloader:
         hosts: AllowedHosts,
         library: Library,
         bucket: MediaBucket,
-        lane: Callable[[Event, Message], Lane],
+        lane: Callable[[Event, Message, Callable[[float], None]], Lane],
         part_memory_bytes: int,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`cdn` must send no Authorization header. `part_memory_bytes`: the most that one part may take."""
+        """`lane` makes one for a message, which waits with the `sleep` that it is given.
+
+        `cdn` must send no Authorization header. `part_memory_bytes`: the most that one part may take.
+        """
         self._gopro = gopro
         self._cdn = cdn
         self._hosts = hosts
@@ -125,14 +122,14 @@ class Downloader:
                 if message.receives == 1:
                     raise WaitingForLease("another worker has this medium", retry_after=taken.seconds_left)
                 return [_paused(event, hops=event.hops)]  # a fresh message: waiting is nobody's failure
-            work = _Work(event, message, taken, heartbeat, self._lane(event, message))
+            lane = self._lane(event, message, sleep_within(message.remaining_seconds, self._sleep))
+            work = _Work(event, message, taken, heartbeat, lane)
             held.append(work)
             try:
                 self._store_medium(work)
-            except _Paused:
-                result = self._pause(work)
+            except SliceOver:
                 held.clear()
-                return [result]
+                return [self._pause(work)]
             except Fenced:
                 raise
             except Exception as error:
@@ -163,7 +160,7 @@ class Downloader:
         event, parts_done = work.event, work.parts_done
         before, idle = (event.parts_done, event.idle_slices) if isinstance(event, MediaDownloadPaused) else (0, 0)
         idle = idle + 1 if parts_done <= before else 0
-        if idle >= MOST_IDLE_SLICES or event.hops + 1 > MOST_HOPS:
+        if idle >= MAX_IDLE_SLICES or event.hops + 1 > MAX_HOPS:
             error = NoProgress(f"given up after {event.hops + 1} pauses, {idle} of them without a new part")
             raise self._failure(work, error) from error
         self._library.release(work.lease)
@@ -218,7 +215,7 @@ class Downloader:
         for _ in range(_RESTARTS):
             work.bytes_under_way = work.parts_under_way = 0
             if not work.may_go_on():
-                raise _Paused
+                raise SliceOver
             try:
                 self._try_to_store(work, item, original, origin)
             except (OriginChanged, UploadGone, KeyOccupied) as error:
@@ -251,7 +248,7 @@ class Downloader:
                 progress=progress,
                 sleep=self._sleep,
             ):
-                raise _Paused
+                raise SliceOver
         finally:
             stream.close()
         work.heartbeat.check()

@@ -1,5 +1,6 @@
 """The downloader's composition root."""
 
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -10,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from urllib3.util import SKIP_HEADER
 
-from services.downloader.download import PAUSE_SECONDS, Downloader
+from services.downloader.download import Downloader
 from services.downloader.lease import Library
 from services.downloader.settings import Settings
 from services.downloader.upload import MediaBucket
@@ -22,6 +23,7 @@ from services.shared.gopro.lane import Lane
 from services.shared.gopro.session import read_session
 from services.shared.inbox import Inbox, Message
 from services.shared.settings import from_environment
+from services.shared.slices import PAUSE_SECONDS
 
 SOURCE = "cloud-sync.downloader"
 # What the interpreter and its libraries take beside the part that is in hand, and S3's copy of it.
@@ -43,7 +45,7 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
     cdn.trust_env = False  # a .netrc would add an Authorization header, which signed URLs don't bear
     cdn.headers.update({"User-Agent": SKIP_HEADER})
 
-    def lane(event: Event, message: Message) -> Lane:
+    def lane(event: Event, message: Message, sleep: Callable[[float], None]) -> Lane:
         return Lane(
             gopro,
             current_session=lambda: read_session(secrets, settings.session_secret),
@@ -51,6 +53,7 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
                 [SessionRejected(sync_id=event.sync_id, session_version=version)], cause=event
             ),
             patience_seconds=min(settings.lane_wait_seconds, message.remaining_seconds() - 2 * PAUSE_SECONDS),
+            sleep=sleep,
         )
 
     downloader = Downloader(

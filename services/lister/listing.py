@@ -27,12 +27,10 @@ from services.shared.gopro.lane import Lane
 from services.shared.gopro.media import ListedMedium, UnexpectedAnswer, whole_number
 from services.shared.gopro.session import Session
 from services.shared.inbox import Fenced, GaveUp, Heartbeat, Message
+from services.shared.slices import MAX_HOPS, MAX_IDLE_SLICES, PAUSE_SECONDS, SliceOver, sleep_within
 
 logger = Logger(child=True)
 
-PAUSE_SECONDS = 60.0  # with less than this left, what was seen is kept for the next slice
-MAX_HOPS = 200
-MAX_IDLE_SLICES = 3
 MUCH_SMALLER = 0.5  # a library with less than this part of its former media is reported
 _TOLD_AT_ONCE = 500
 _LOOKED_UP_AT_ONCE = 1000
@@ -42,10 +40,6 @@ Begun = SessionAuthenticated | LibraryListingPaused
 
 class ListingStuck(PermanentError):
     """The listing goes on and on."""
-
-
-class _OutOfTime(Exception):
-    """Waiting any longer would be past the end of this slice."""
 
 
 class Listing:
@@ -120,12 +114,7 @@ class Listing:
 
     def _go_on(self, walk: Walk, event: Begun, message: Message, heartbeat: Heartbeat) -> None:
         """Walks until the end, or until this slice is over."""
-
-        def sleep(seconds: float) -> None:
-            if message.remaining_seconds() - seconds < PAUSE_SECONDS:
-                raise _OutOfTime
-            self._sleep(seconds)
-
+        sleep = sleep_within(message.remaining_seconds, self._sleep)
         lane = Lane(
             self._gopro,
             current_session=self._current_session,
@@ -154,7 +143,7 @@ class Listing:
             heartbeat.check()
             try:
                 walk.step(fetch, sleep)
-            except _OutOfTime:
+            except SliceOver:
                 return
 
     def _paused(self, walk: Walk, event: Begun) -> LibraryListingPaused:

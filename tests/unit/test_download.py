@@ -1,7 +1,7 @@
 """One medium, from GoPro's manifest to proven objects: the downloader against the fake cloud, over real HTTP."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,8 @@ class Stage:
     dynamodb: Any
     rejected: list[int] = field(default_factory=list)
     session: Session | None = None
+    patience: float = 1.0  # of a lane, in seconds
+    sleep: Callable[[float], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.hosts = AllowedHosts(["127.0.0.1"])
@@ -94,15 +96,15 @@ class Stage:
             hosts=self.hosts,
             library=library or self.library,
             bucket=bucket or MediaBucket(self.s3, BUCKET),
-            lane=lambda event, message: Lane(
+            lane=lambda event, message, sleep: Lane(
                 gopro,
                 current_session=lambda: self.session,
                 reject=self.rejected.append,
-                patience_seconds=1.0,
-                sleep=lambda _: None,
+                patience_seconds=self.patience,
+                sleep=sleep,
             ),
             part_memory_bytes=64 * MIB,
-            sleep=lambda _: None,
+            sleep=self.sleep,
         )
 
     def serve(self, *media: Medium) -> None:
@@ -471,7 +473,26 @@ def test_the_number_of_pauses_is_bounded(stage: Stage) -> None:
     stage.serve(video())
     event = only(stage.react(discovered(), Message(seconds=30)))
     with pytest.raises(GaveUp):
-        stage.react(replace(event, hops=download.MOST_HOPS, idle_slices=0, parts_done=-1), Message(seconds=30))
+        stage.react(replace(event, hops=download.MAX_HOPS, idle_slices=0, parts_done=-1), Message(seconds=30))
+
+
+def test_an_outage_near_the_end_of_a_slice_is_not_waited_for_beyond_it(stage: Stage) -> None:
+    stage.serve(video(ExpireAfter(served_bytes=7 * MIB)))
+    message = Message()
+
+    class OutageAfterAPart(MediaBucket):
+        def put_part(self, upload: Upload, number: int, body: bytes) -> None:
+            super().put_part(upload, number, body)
+            stage.cloud.outage(600, of="api")
+            message.seconds = 100
+
+    def sleep(seconds: float) -> None:
+        message.seconds -= seconds
+
+    stage.sleep, stage.patience = sleep, 300
+    paused = only(stage.downloader(bucket=OutageAfterAPart(stage.s3, BUCKET)).react(discovered(), message))  # type: ignore[arg-type]
+    assert (type(paused), paused.parts_done, paused.idle_slices) == (MediaDownloadPaused, 1, 0)
+    assert message.seconds >= 60
 
 
 def test_a_session_that_ends_is_replaced_without_failing_the_medium(stage: Stage) -> None:

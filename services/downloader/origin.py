@@ -20,6 +20,9 @@ from services.shared.gopro.hosts import AllowedHosts
 
 MAX_REDIRECTS = 3
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two reads: the first byte of cold storage may be slow
+# At once, as a read returns only when it has them all: what came before a connection broke in it is lost, and so is the
+# time until then.
+_READ_BYTES = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _NOT_A_MEDIUM = ("text/html", "text/xml", "application/xml", "application/json")
 
@@ -133,7 +136,7 @@ class _ResponseStream:
 
     def readinto(self, buffer: memoryview) -> int:
         try:
-            count = int(self._raw.readinto(buffer[: self._left]))
+            count = int(self._raw.readinto(buffer[: min(self._left, _READ_BYTES)]))
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ConnectionLost(f"the origin's bytes stopped: {type(error).__name__}") from None
         if not count:
@@ -143,7 +146,7 @@ class _ResponseStream:
 
     def skip(self, count: int) -> None:
         """Passes over bytes that a server that knows no ranges sends again."""
-        scratch = memoryview(bytearray(min(count, 1 << 20)))
+        scratch = memoryview(bytearray(min(count, _READ_BYTES)))
         while count > 0:
             count -= self.readinto(scratch[: min(count, len(scratch))])
 

@@ -23,20 +23,20 @@ def transfer(
     """Stores the parts that `upload` lacks; True once it has them all, False when `may_go_on` said no before that.
 
     Memory: two parts, the one that is filled and its copy on the way to S3. `stream`: the origin opened at byte 0
-    already, if it is. `may_go_on` is asked, and `progress` told the bytes of the file that are stored, after every
-    part. A connection that breaks goes on where it broke; parts already stored stay.
+    already, if it is. `may_go_on` is asked before every read, so that no slow part outlasts its slice; `progress` is
+    told the bytes of the file that are stored, after every part. A connection that breaks goes on where it broke; parts
+    already stored stay.
 
     Raises `OriginChanged`, `UploadGone` and other transient errors.
     """
     buffer = bytearray(upload.part_size)
-    source = _Reader(origin, upload, stream, sleep)
+    source = _Reader(origin, upload, stream, may_go_on, sleep)
     try:
         number = upload.next_missing()
         while number is not None:
-            if not may_go_on():
-                return False
             part = memoryview(buffer)[: upload.length_of(number)]
-            source.fill(part, at=(number - 1) * upload.part_size)
+            if not source.fill(part, at=(number - 1) * upload.part_size):
+                return False
             bucket.put_part(upload, number, bytes(part))
             progress(upload.bytes_done)
             number = upload.next_missing(after=number)
@@ -49,18 +49,26 @@ class _Reader:
     """Reads an origin at rising offsets over as few connections as possible."""
 
     def __init__(
-        self, origin: Origin, upload: Upload, stream: ByteStream | None, sleep: Callable[[float], None]
+        self,
+        origin: Origin,
+        upload: Upload,
+        stream: ByteStream | None,
+        may_go_on: Callable[[], bool],
+        sleep: Callable[[float], None],
     ) -> None:
         self._origin = origin
         self._version = upload.version
         self._stream = stream
         self._offset = 0
+        self._may_go_on = may_go_on
         self._sleep = sleep
 
-    def fill(self, buffer: memoryview, *, at: int) -> None:
-        """Fills the whole buffer with the bytes from `at` on."""
+    def fill(self, buffer: memoryview, *, at: int) -> bool:
+        """Fills the whole buffer with the bytes from `at` on; False when it may not go on before that."""
         filled = fruitless = 0
         while filled < len(buffer):
+            if not self._may_go_on():
+                return False
             try:
                 filled += self._read(buffer[filled:], at + filled)
                 fruitless = 0
@@ -70,6 +78,7 @@ class _Reader:
                 if fruitless >= _FRUITLESS_CONNECTIONS:
                     raise
                 self._sleep(0.2 * 2**fruitless)
+        return True
 
     def _read(self, buffer: memoryview, offset: int) -> int:
         if self._stream is None or self._offset != offset:

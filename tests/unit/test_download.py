@@ -37,6 +37,7 @@ from tests.gopro_cloud.faults import (
     Redirect,
     Replace,
     StaleUrls,
+    Throttle,
     Truncate,
     WrongRange,
     ZeroBytes,
@@ -263,6 +264,15 @@ def test_a_broken_connection_goes_on_where_it_broke_also_when_ranges_are_then_ig
     assert stage.digests() == stage.sources("m-1")
 
 
+def test_what_a_connection_brought_of_a_part_before_it_broke_is_not_fetched_again(stage: Stage) -> None:
+    stage.serve(video(Throttle(bytes_per_second=16 * MIB), Drop(at_bytes=4 * MIB + 99)))
+    only(stage.react(discovered()))
+    first, again = (int((asked or "").removeprefix("bytes=").removesuffix("-")) for asked in stage.ranges())
+    assert first == 0
+    assert again >= 3 * MIB
+    assert stage.digests() == stage.sources("m-1")
+
+
 def test_an_original_that_is_replaced_half_way_starts_over_and_never_mixes(stage: Stage) -> None:
     stage.serve(video(Replace(at_bytes=7 * MIB, size_delta=99)))
     fact = only(stage.react(discovered()))
@@ -440,21 +450,21 @@ def test_a_live_lease_is_waited_for_once_and_then_handed_to_a_fresh_message(stag
 
 def test_a_download_pauses_in_time_and_goes_on_to_the_end(stage: Stage) -> None:
     stage.serve(video())
+    message = Message()
 
-    class Ticking(Message):
-        def remaining_seconds(self) -> float:
-            self.seconds -= 1
-            return self.seconds
+    class Slow(MediaBucket):
+        def put_part(self, upload: Upload, number: int, body: bytes) -> None:
+            super().put_part(upload, number, body)
+            message.seconds = 59
 
     event: Any = discovered()
-    hops = 0
-    while True:
-        event = only(stage.react(event, Ticking(seconds=62.5)))
-        if not isinstance(event, MediaDownloadPaused):
-            break
-        hops += 1
+    for hops in (1, 2, 3):
+        message.seconds = 800
+        event = only(stage.downloader(bucket=Slow(stage.s3, BUCKET)).react(event, message))  # type: ignore[arg-type]
+        assert isinstance(event, MediaDownloadPaused)
         assert (event.hops, event.parts_done, event.idle_slices) == (hops, hops, 0)
-    assert isinstance(event, MediaDownloaded)
+    assert stage.objects() == {}, "completing can take minutes, so it is left to a slice that has them"
+    assert isinstance(only(stage.react(event)), MediaDownloaded)
     assert stage.digests() == stage.sources("m-1")
 
 

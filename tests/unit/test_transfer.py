@@ -134,12 +134,22 @@ def test_bytes_of_two_versions_never_mix() -> None:
 
 def test_a_transfer_stops_between_parts_when_it_may_not_go_on() -> None:
     body, bucket = body_of(350), Bucket()
-    answers = iter([True, True, False])
     upload = upload_of(body)
-    assert not run(Origin(body), bucket, upload, may_go_on=lambda: next(answers))
+    assert not run(Origin(body), bucket, upload, may_go_on=lambda: len(bucket.parts) < 2)
     assert list(bucket.parts) == [1, 2]
     assert run(Origin(body), bucket, upload)
     assert b"".join(part for _, part in sorted(bucket.parts.items())) == body
+
+
+def test_a_part_that_comes_too_slowly_is_not_waited_for() -> None:
+    body, bucket = body_of(350), Bucket()
+    origin = Origin(body)
+    stream = origin.open(0)
+    upload = upload_of(body)
+    assert not run(origin, bucket, upload, stream=stream, may_go_on=lambda: len(stream.rest) > 180)
+    assert list(bucket.parts) == [1]
+    assert stream.closed
+    assert len(stream.rest) > 100, "it stops within the part"
 
 
 def test_progress_counts_the_bytes_that_are_stored() -> None:

@@ -64,11 +64,11 @@ class _Work:
 
     @property
     def bytes_done(self) -> int:
-        return self.bytes_under_way + sum(int(f["size"]) for f in self.files.values() if f["status"] == STORED)
+        return self.bytes_under_way + sum(int(record["size"]) for record in _stored(self.files))
 
     @property
     def parts_done(self) -> int:
-        return self.parts_under_way + sum(int(f["part_count"]) for f in self.files.values() if f["status"] == STORED)
+        return self.parts_under_way + sum(int(record["part_count"]) for record in _stored(self.files))
 
     def may_go_on(self) -> bool:
         self.heartbeat.check()
@@ -171,7 +171,7 @@ class Downloader:
     def _downloaded(
         self, event: MediumEvent, epoch: int, *, seconds: float = 0.0, already_stored: bool = False
     ) -> MediaDownloaded:
-        records = [record for _, record in sorted(self._library.files(event.media_id).items())]
+        records = _stored(self._library.files(event.media_id))
         files = tuple(
             StoredFile(key=r["key"], size=int(r["size"]), checksum=r["checksum"], proof=r["proof"])
             for r in records[:FILES_IN_EVENT]
@@ -200,7 +200,7 @@ class Downloader:
         if manifest.missing:
             raise OriginalsMissing("; ".join(manifest.missing))
         self._library.stored(
-            work.lease, item_count=event.item_count, files=len(work.files), total_bytes=work.bytes_done
+            work.lease, item_count=event.item_count, files=len(_stored(work.files)), total_bytes=work.bytes_done
         )
 
     def _store_file(self, work: _Work, item: int, original: Original) -> None:
@@ -255,9 +255,11 @@ class Downloader:
             raise SliceOver  # completing can take S3 minutes
         try:
             stored = self._bucket.complete(ready)
-        except (UploadGone, KeyOccupied):
+        except (UploadGone, KeyOccupied) as error:
             # Completed before, by a worker that could not say so any more? The object tells.
             found = self._bucket.find(ready.key)
+            if found and isinstance(error, KeyOccupied):
+                self._bucket.abort(ready.key, ready.upload_id)  # nothing can come of it any more
             if found is None or not found.is_copy_of(version, media_id=work.event.media_id, item=item):
                 raise
             stored = found
@@ -324,6 +326,11 @@ class Downloader:
         }
         self._library.save_file(work.lease, item, record)
         work.files[item] = dict(record)
+
+
+def _stored(files: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of the files that are in the bucket, in order: others may have been begun and then taken back."""
+    return [record for _, record in sorted(files.items()) if record["status"] == STORED]
 
 
 _MEDIUM = tuple(f.name for f in fields(MediumEvent) if f.name not in ("hops", "causation_id", "occurred_at"))

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from awscrt import checksums
 from botocore.exceptions import ClientError
@@ -78,8 +79,8 @@ class StoredObject:
     metadata: Mapping[str, str]
 
     def is_copy_of(self, version: Version, *, media_id: str, item: int) -> bool:
-        """Whether this is that version of that original. Values as `object_metadata` writes them."""
-        said = self.metadata
+        """Whether this is that version of that original, by what `object_metadata` wrote on it."""
+        said = {name: unquote(value) for name, value in self.metadata.items()}
         return (
             self.size == version.size
             and said.get("media-id") == media_id

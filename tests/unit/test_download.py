@@ -14,7 +14,7 @@ from services.downloader import download
 from services.downloader.download import Downloader, WaitingForLease
 from services.downloader.lease import Lease, Library
 from services.downloader.origin import ConnectionLost, OriginBroken
-from services.downloader.upload import MediaBucket, Upload
+from services.downloader.upload import MediaBucket, StoredObject, Upload
 from services.shared.events import MediaDiscovered, MediaDownloaded, MediaDownloadFailed, MediaDownloadPaused
 from services.shared.gopro.client import GoProClient, Unavailable
 from services.shared.gopro.hosts import AllowedHosts
@@ -349,6 +349,17 @@ def test_a_missing_chapter_fails_the_medium_and_the_others_are_stored(stage: Sta
     assert stage.digests() == stage.sources("m-1")
 
 
+def test_a_file_that_gopro_stopped_offering_half_way_is_no_part_of_what_is_stored(stage: Stage) -> None:
+    chapters = (Generated(MIB, "chapter 1"), Generated(SIZE, "chapter 2"))
+    stage.serve(video(Drop(at_bytes=7 * MIB, times=99), shape=Shape.CHAPTERED, contents=chapters))
+    with pytest.raises(ConnectionLost):
+        stage.react(discovered(item_count=2))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters[:1]))
+    fact = only(stage.react(discovered(), Message(receives=2)))
+    assert (fact.files_total, fact.bytes, len(fact.files)) == (1, MIB, 1)
+    assert stage.record()["files_total"] == 1
+
+
 def test_the_last_try_says_so_and_leaves_the_message_to_the_dead_letters(stage: Stage) -> None:
     stage.serve(video(Drop(at_bytes=0, times=None)))
     with pytest.raises(GaveUp) as end:
@@ -420,13 +431,31 @@ def test_another_file_at_the_key_is_not_overwritten_and_not_in_the_way(stage: St
     assert stage.sources("m-1")[0] in stage.digests()
 
 
-def test_a_lost_library_table_is_made_good_from_the_bucket_without_a_download(stage: Stage) -> None:
+def test_a_key_that_is_taken_while_the_parts_come_is_left_for_another_and_no_upload_stays_behind(stage: Stage) -> None:
     stage.serve(video())
-    stage.react(discovered())
+    key = "gopro/2026/01/30/m-1/GX010123.MP4"
+
+    class Overtaken(MediaBucket):
+        def complete(self, upload: Upload) -> StoredObject:
+            if upload.key == key:
+                stage.s3.put_object(Bucket=BUCKET, Key=key, Body=b"was first")
+            return super().complete(upload)
+
+    fact = only(stage.downloader(bucket=Overtaken(stage.s3, BUCKET)).react(discovered(), Message()))  # type: ignore[arg-type]
+    assert fact.files[0].key != key
+    assert stage.objects()[key] == b"was first"
+    assert stage.sources("m-1")[0] in stage.digests()
+    assert stage.uploads() == []
+
+
+@pytest.mark.parametrize("media_id", ["m-1", "m 1/ü"])
+def test_a_lost_library_table_is_made_good_from_the_bucket_without_a_download(stage: Stage, media_id: str) -> None:
+    stage.serve(video(media_id=media_id))
+    stage.react(discovered(media_id))
     for record in stage.dynamodb.scan(TableName=TABLE)["Items"]:
         stage.dynamodb.delete_item(TableName=TABLE, Key={"media_id": record["media_id"], "item": record["item"]})
-    only(stage.react(discovered()))
-    assert stage.record()["status"] == STORED
+    only(stage.react(discovered(media_id)))
+    assert stage.record(media_id)["status"] == STORED
     assert len(stage.objects()) == 1
 
 

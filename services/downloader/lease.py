@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=110)
 _CONFLICT_TRIES = 6
 _REASON_LENGTH = 300
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,10 @@ class AlreadyStored:
     sync_id: str  # of the sync that stored it
 
 
+class _Refused(Exception):
+    """The condition of a write doesn't hold."""
+
+
 class Library:
     """The library table as its owner sees it. `client`: of a DynamoDB resource, for plain values."""
 
@@ -66,8 +72,9 @@ class Library:
     def take(self, medium: MediumEvent) -> Lease | Busy | AlreadyStored:
         """Takes the lease of a medium, unless it is stored with as many items, or another worker has it."""
         now = self._now()
-        try:
-            answer = self._client.update_item(
+
+        def write() -> Any:
+            return self._client.update_item(
                 TableName=self._table,
                 Key=_key(medium.media_id),
                 UpdateExpression=(
@@ -93,9 +100,10 @@ class Library:
                 },
                 ReturnValues="UPDATED_NEW",
             )
-        except ClientError as error:
-            if _code(error) != "ConditionalCheckFailedException":
-                raise
+
+        try:
+            answer = self._try_again_on_conflict(write)
+        except _Refused:
             return self._why_not(medium, now)
         return Lease(media_id=medium.media_id, epoch=_integer(answer["Attributes"]["epoch"]))
 
@@ -132,7 +140,7 @@ class Library:
 
     def save_file(self, lease: Lease, item: int, record: Mapping[str, Any]) -> None:
         """Writes the record of a file, if the lease still is this worker's; else raises `Fenced`."""
-        self._try_again_on_conflict(
+        self._write(
             lambda: self._client.transact_write_items(
                 TransactItems=[
                     {
@@ -167,7 +175,7 @@ class Library:
 
     def _update(self, lease: Lease, expression: str, values: Mapping[str, Any]) -> None:
         names = {"ExpressionAttributeNames": {"#status": "status"}} if "#status" in expression else {}
-        self._try_again_on_conflict(
+        self._write(
             lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(lease.media_id),
@@ -178,19 +186,27 @@ class Library:
             )
         )
 
-    def _try_again_on_conflict(self, write: Callable[[], object]) -> None:
-        """A worker's own heartbeat can be what its write collides with, so a conflict is no failure."""
+    def _write(self, write: Callable[[], object]) -> None:
+        """A write under a lease, whose epoch is its condition."""
+        try:
+            self._try_again_on_conflict(write)
+        except _Refused as refused:
+            raise Fenced("another worker has taken this medium over") from refused
+
+    def _try_again_on_conflict(self, write: Callable[[], _T]) -> _T:
+        """A worker's own heartbeat can be what its write collides with, so a conflict is no failure.
+
+        Raises `_Refused` where the write's condition doesn't hold.
+        """
         for attempt in range(_CONFLICT_TRIES):
             try:
-                write()
+                return write()
             except ClientError as error:
                 if _code(error) == "ConditionalCheckFailedException" or "ConditionalCheckFailed" in _reasons(error):
-                    raise Fenced("another worker has taken this medium over") from error
+                    raise _Refused from error
                 if _code(error) != "TransactionConflictException" and "TransactionConflict" not in _reasons(error):
                     raise
                 self._sleep(0.05 * 2**attempt * (0.5 + random.random()))  # noqa: S311  # jitter
-            else:
-                return
         raise TransientError("the library table is contended: a write kept colliding")
 
 

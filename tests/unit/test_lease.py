@@ -144,6 +144,12 @@ class Conflicting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
+    def update_item(self, **request: Any) -> Any:
+        self.times -= 1
+        if self.times >= 0:
+            raise ClientError({"Error": {"Code": "TransactionConflictException", "Message": ""}}, "UpdateItem")
+        return self.client.update_item(**request)
+
     def transact_write_items(self, **request: Any) -> Any:
         self.times -= 1
         if self.times >= 0:
@@ -156,12 +162,20 @@ class Conflicting:
 
 
 def test_a_write_that_collides_with_the_own_heartbeat_is_tried_again(client: Any) -> None:
+    lease = taken(Library(client, TABLE))
     library = Library(Conflicting(client, 3), TABLE, sleep=lambda _: None)  # type: ignore[arg-type]
-    library.save_file(taken(library), 1, {"key": "a"})
+    library.save_file(lease, 1, {"key": "a"})
     assert library.files("m-1")[1]["key"] == "a"
 
 
 def test_a_write_that_keeps_colliding_fails_for_this_try(client: Any) -> None:
+    lease = taken(Library(client, TABLE))
     library = Library(Conflicting(client, 99), TABLE, sleep=lambda _: None)  # type: ignore[arg-type]
     with pytest.raises(TransientError):
-        library.save_file(taken(library), 1, {"key": "a"})
+        library.save_file(lease, 1, {"key": "a"})
+
+
+def test_a_medium_that_is_being_written_at_the_very_moment_is_found_busy(client: Any, clock: Clock) -> None:
+    taken(Library(client, TABLE, now=clock))
+    library = Library(Conflicting(client, 3), TABLE, now=clock, sleep=lambda _: None)  # type: ignore[arg-type]
+    assert isinstance(library.take(medium("s-2")), Busy)

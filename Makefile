@@ -54,7 +54,8 @@ clean: ## delete all that setup, synth and the tests made
 
 .venv/.python: requirements/dev.txt requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "Cloud Sync needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+		found=$$($(PYTHON) --version 2>&1) || found="not there"; \
+		echo "Cloud Sync needs Python 3.11 or newer; $(PYTHON) is $$found." >&2; \
 		echo "Name another with: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }

@@ -22,10 +22,11 @@ _COUNTS = {
 def status(deployment: Deployment) -> Iterator[str]:
     """Lines: each service's inbox and dead letters, how many syncs are unsettled, and the last sync."""
     sqs: Any = deployment.client("sqs")
+    outputs = deployment.outputs  # first: without a stack there is nothing to head
     yield f"{'':14}{'waiting':>9}{'in work':>9}{'delayed':>9}{'dead letters':>14}"
     for service in SERVICES:
         inbox, dead = (
-            sqs.get_queue_attributes(QueueUrl=deployment.outputs[f"{service.title()}{queue}"], AttributeNames=["All"])
+            sqs.get_queue_attributes(QueueUrl=outputs[f"{service.title()}{queue}"], AttributeNames=["All"])
             for queue in ("QueueUrl", "DeadLettersUrl")
         )
         counts = "".join(f"{inbox['Attributes'].get(name, '0'):>9}" for name in _COUNTS)

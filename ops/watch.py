@@ -65,10 +65,14 @@ def watch(
             return view
         terminal.standing(standing(view))
         waited = time.monotonic() - began
-        if timeout is not None and waited >= timeout:
+        given_up = timeout is not None and waited >= timeout
+        if view.sync is None and (given_up or waited >= _UNKNOWN_SECONDS):
+            raise OperatorError(
+                f"Nobody has heard of a sync {sync_id} in {waited:.0f} s. Is that its id? "
+                "If so, see with `cloud-sync status` whether the summarizer's inbox is being read."
+            )
+        if given_up:
             raise OperatorError(f"Still open after {waited:.0f} s. Go on with: cloud-sync watch {sync_id}")
-        if view.sync is None and waited >= _UNKNOWN_SECONDS:
-            raise OperatorError(f"Nobody has heard of a sync {sync_id} yet; is the summarizer's inbox being read?")
         time.sleep(0.5 if deployment.endpoint_url else 3.0)
 
 

@@ -90,6 +90,11 @@ def test_a_sync_that_nobody_has_heard_of_is_not_waited_for_forever(
         watch(deployment, "typo")
 
 
+def test_a_sync_that_nobody_has_heard_of_is_not_called_open(deployment: Deployment) -> None:
+    with pytest.raises(OperatorError, match="heard of a sync typo"):
+        watch(deployment, "typo", timeout=0)
+
+
 def test_the_last_sync_is_the_open_one(deployment: Deployment) -> None:
     put_sync(deployment, "closed", state="CLOSED", requested_at="2026-11-23T05:00:00Z")
     put_sync(deployment, "told", state="CLOSED", requested_at="2026-11-23T06:00:00Z")

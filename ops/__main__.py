@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except KeyboardInterrupt:  # the packages take half a second to load
+        return 130
     return run(arguments)
 
 

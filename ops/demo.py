@@ -51,7 +51,7 @@ class Original:
 def run(*, keep: bool, say: Callable[[str], None]) -> int:
     """Runs the demonstration; returns 0 only when the outcome is exactly the expected one."""
     began = time.monotonic()
-    brought = stage.up(stage.Wanted(folder=FOLDER, settings=SETTINGS), say)
+    brought = stage.up(stage.Wanted(folder=FOLDER, settings=SETTINGS, fresh=True), say)
     try:
         problems = _show(brought)
     except BaseException as error:

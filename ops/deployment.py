@@ -1,5 +1,6 @@
 """A deployed stack, on AWS or on the local stage: its outputs, and clients for what is in it."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,12 +45,17 @@ class Deployment:
     @property
     def place(self) -> str:
         """Where it is, in words that follow a noun."""
-        return f"on the local stage at {self.endpoint_url}" if self.endpoint_url else f"in {self.session.region_name}"
+        if self.endpoint_url:
+            return f"on the local stage at {self.endpoint_url}"
+        # boto3 goes there instead of to AWS: a shell may still have it from a local stage.
+        elsewhere = os.environ.get("AWS_ENDPOINT_URL")
+        return f"in {self.session.region_name}" + (f" at AWS_ENDPOINT_URL, {elsewhere}" if elsewhere else "")
 
 
 def on_aws(env: str) -> Deployment:
     """The stack of an environment in the account and region that the AWS configuration of this shell names."""
-    session = boto3.Session()
+    # boto3 itself knows only AWS_DEFAULT_REGION; the AWS command line and the other SDKs prefer AWS_REGION.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     if session.region_name is None:
         raise OperatorError("Which AWS region? Set AWS_REGION, or a profile with AWS_PROFILE.")
     return Deployment(session, f"cloud-sync-{env}")

@@ -68,7 +68,7 @@ class Stage:
         """What makes the AWS command line of a shell talk to this stage."""
         return (
             f"export AWS_ENDPOINT_URL={self.endpoint_url} AWS_REGION={REGION} "
-            "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
+            f"AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
         )
 
     @property
@@ -93,6 +93,7 @@ class Wanted:
     gopro_url: str | None = None  # None: start a GoPro Cloud of our own, with its demo library
     credentials: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False  # refuse to go on with a stage that runs already
 
 
 def up(wanted: Wanted, say: Say) -> Stage:
@@ -105,6 +106,11 @@ def up(wanted: Wanted, say: Say) -> Stage:
     folder = wanted.folder.resolve()
     with _locked(folder):
         before = _running(folder)
+        if before and wanted.fresh:
+            raise OperatorError(
+                f"The stage in {folder} still runs. End it first: "
+                f".venv/bin/cloud-sync local down --stage-dir {wanted.folder}"
+            )
         stage = before or _fresh(folder)
         try:
             if before is None:
@@ -225,7 +231,9 @@ def _context(gopro_url: str, settings: Mapping[str, str]) -> dict[str, str]:
 def _fill_credentials(stage: Stage, credentials: dict[str, str] | None, say: Say) -> None:
     secrets = stage.deployment.client("secretsmanager")
     name = stage.outputs["CredentialsSecretName"]
-    present = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
+    present: object = None
+    with contextlib.suppress(ValueError):  # somebody may have put there what is no JSON
+        present = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
     if credentials and present != credentials:
         say("filling the credentials secret")
         secrets.put_secret_value(SecretId=name, SecretString=json.dumps(credentials))
@@ -274,8 +282,11 @@ def _empty(folder: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Makes the folder and keeps other `up` and `down` of it waiting."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise OperatorError(f"{folder} can't be a local stage's folder: {error.strerror}.") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             # Who was waited for may have deleted the folder that this handle leads to.

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from ops import __main__ as entry
-from ops import command, watch
+from ops import command, demo, watch
 from ops.deployment import Deployment, on_aws
 from ops.errors import OperatorError
 from ops.local import stage
@@ -115,6 +116,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A folder with a local stage that seems to be up."""
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr(stage, "is_this_stage", lambda *_: True)
     stage._saved(stage.Stage(folder=tmp_path, mark="m", endpoint_url="http://127.0.0.1:1", outputs={"A": "b"}))
     return str(tmp_path)
@@ -155,6 +157,21 @@ def test_without_a_region_it_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> No
         on_aws("dev")
 
 
+def test_the_region_may_be_named_as_the_aws_command_line_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+    assert on_aws("dev").place == "in eu-west-3"
+
+
+def test_an_address_that_a_shell_still_has_from_a_local_stage_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+    assert on_aws("prod").place == "in eu-west-3 at AWS_ENDPOINT_URL, http://127.0.0.1:1"
+
+
 def test_a_python_without_the_packages_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +199,37 @@ def test_a_folder_with_other_things_in_it_is_neither_used_nor_deleted(
 
     assert "is not empty and holds no local stage" in capsys.readouterr().err
     assert (tmp_path / "letters.txt").read_text() == "dear"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+
+    assert command.main(["local", "up", "--stage-dir", str(tmp_path / "letters.txt" / "stage")]) == 2
+    assert "letters.txt/stage can't be a local stage's folder: Not a directory" in capsys.readouterr().err
+
+
+def test_a_demo_does_not_take_over_one_that_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = stage.Stage(folder=tmp_path, mark="m")
+    monkeypatch.setattr(demo, "FOLDER", tmp_path)
+    monkeypatch.setattr(stage, "_running", lambda _: kept)
+    monkeypatch.setattr(stage, "_remove", lambda _: pytest.fail("it was taken down"))
+
+    assert command.main(["demo"]) == 2
+    assert f"still runs. End it first: .venv/bin/cloud-sync local down --stage-dir {tmp_path}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_credentials_replace_what_is_no_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = Mock(**{"get_secret_value.return_value": {"SecretString": "hello"}})
+    monkeypatch.setattr(stage.Stage, "deployment", Mock(**{"client.return_value": secrets}))
+    brought = stage.Stage(folder=tmp_path, mark="m", outputs={"CredentialsSecretName": "arn"})
+
+    stage._fill_credentials(brought, {"access_token": "t"}, lambda _: None)
+
+    secrets.put_secret_value.assert_called_once_with(SecretId="arn", SecretString='{"access_token": "t"}')
 
 
 def test_what_is_not_installed_is_named_with_the_remedy(tmp_path: Path) -> None:

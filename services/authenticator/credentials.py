@@ -51,10 +51,10 @@ class Credentials:
 
 
 def fill(secret: str) -> str:
-    """What the operator types to put credentials in place."""
+    """What the operator does to put credentials in place. The command has a line of its own, to be copied whole."""
     return (
-        f"Write {_FORMS} to a file and put it into the secret: aws secretsmanager put-secret-value "
-        f"--secret-id {secret} --secret-string file://credentials.json, {AGAIN}."
+        f"Write {_FORMS} to credentials.json, put that into the secret with the command below, {AGAIN}.\n"
+        f"  aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://credentials.json"
     )
 
 

@@ -43,7 +43,11 @@ def build(settings: Settings, session: boto3.Session, *, now: Callable[[], datet
         bus=bus,
         notify=sns_topic(session.client("sns"), settings.notification_topic_arn),
         store_report=reports_in(session.client("s3"), settings.media_bucket),
-        where=Whereabouts(bucket=settings.media_bucket, dead_letters_url=settings.downloader_dead_letters_url),
+        where=Whereabouts(
+            bucket=settings.media_bucket,
+            dead_letters_url=settings.downloader_dead_letters_url,
+            bus=settings.event_bus_name,
+        ),
         now=now,
     )
     summarizer = Summarizer(syncs=syncs, announcer=announcer, deadline=deadline, now=now, count=count)

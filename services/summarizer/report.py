@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.shared.events import Summary, SyncAmended
+from services.shared.events import SOURCE_PREFIX, Summary, SyncAmended
 from services.summarizer.sync import ClosedBecause, Medium, Sync
 
 Severity = Literal["info", "warning", "critical"]
@@ -39,6 +39,7 @@ class Whereabouts:
 
     bucket: str
     dead_letters_url: str  # of the downloader
+    bus: str  # the event bus's name
 
 
 def report_key(sync_id: str) -> str:
@@ -121,7 +122,7 @@ def closing_notification(summary: Summary, where: Whereabouts) -> Notification:
     if summary.reason:
         paragraphs.append(f"What went wrong\n  {_line(summary.reason, 1500)}")
     if severity == "critical" and summary.remedy:
-        paragraphs.append(f"What to do\n  {_line(summary.remedy, 1500)}")
+        paragraphs.append("\n".join(["What to do", *_remedy(summary.remedy, where)]))
     if summary.outcome != "failed" or summary.discovered:
         paragraphs.append(_counts(summary))
     if summary.warnings:
@@ -239,9 +240,23 @@ def _failures(summary: Summary) -> str:
 def _what_to_do(summary: Summary, where: Whereabouts) -> str:
     lines = ["What to do"]
     if summary.remedy and summary.outcome != "failed":
-        lines.append(f"  {_line(summary.remedy, 1500)}")
+        lines += _remedy(summary.remedy, where)
     lines.append("  Nothing has to be done for what failed by itself: the next sync tries each of these media again.")
     return "\n".join([*lines, _redrive(where)])
+
+
+def _remedy(remedy: str, where: Whereabouts) -> list[str]:
+    """A remedy. What is to be typed stands on lines of its own, further in, so that it can be copied whole."""
+    lines = [f"  {'  ' if line.startswith('  ') else ''}{_line(line, 1500)}" for line in remedy[:1500].split("\n")]
+    if "SyncRequested" in remedy:
+        request = {
+            "EventBusName": where.bus,
+            "Source": f"{SOURCE_PREFIX}operator",
+            "DetailType": "SyncRequested",
+            "Detail": json.dumps({"provider": "gopro"}),
+        }
+        lines += ["  A new SyncRequested is sent by", f"    aws events put-events --entries '{json.dumps([request])}'"]
+    return lines
 
 
 def _redrive(where: Whereabouts) -> str:

@@ -32,7 +32,7 @@ from services.summarizer.syncs import SyncsTable
 SYNC = "scheduled-2026-11-23"
 BEGIN = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 DEAD_LETTERS = "https://sqs.eu-central-1.amazonaws.com/123456789012/downloader-dead-letters"
-WHERE = Whereabouts(bucket="media", dead_letters_url=DEAD_LETTERS)
+WHERE = Whereabouts(bucket="media", dead_letters_url=DEAD_LETTERS, bus="cloud-sync-prod")
 
 
 class Crash(BaseException):

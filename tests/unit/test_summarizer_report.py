@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,17 @@ from summarizer_stage import (
 )
 from test_summarizer_tally import after
 
-from services.shared.events import AuthenticationFailed, Event, Failure, Summary, SyncAmended, SyncCompleted
+from services.authenticator.credentials import fill
+from services.authenticator.failures import NeedsOperator, failure
+from services.shared.events import (
+    AuthenticationFailed,
+    Event,
+    Failure,
+    LibraryListingFailed,
+    Summary,
+    SyncAmended,
+    SyncCompleted,
+)
 from services.summarizer.closing import close, closing_event, why_to_close
 from services.summarizer.report import Notification, amendment_notification, closing_notification, full_report
 from services.summarizer.sync import Medium
@@ -113,7 +124,34 @@ def test_a_remedy_that_says_how_to_go_on_is_not_told_so_twice() -> None:
     remedy = "Fill the secret, then send a new SyncRequested."
     body = notification_of(requested(), replace(REVOKED, remedy=remedy)).body
     assert remedy in body
-    assert body.count("SyncRequested") == 1
+    assert body.count("send a new SyncRequested") == 1
+
+
+@pytest.mark.parametrize(
+    "facts", [(), (discovered("m0"), listed(1), failed("m0", "no session"))], ids=["critical", "partial"]
+)
+def test_each_command_of_a_remedy_stands_on_a_line_of_its_own_and_can_be_run_as_it_is(facts: Sequence[Event]) -> None:
+    fact = failure(SYNC, NeedsOperator("the token died", remedy=fill("arn:aws:secretsmanager:eu:1:secret:c")))
+    lines = [line.strip() for line in notification_of(requested(), fact, *facts).body.splitlines()]
+    commands = [shlex.split(line) for line in lines if line.startswith("aws ")]
+    fill_it, request = commands[0], commands[1]
+    assert fill_it == [
+        *("aws", "secretsmanager", "put-secret-value", "--secret-id", "arn:aws:secretsmanager:eu:1:secret:c"),
+        *("--secret-string", "file://credentials.json"),
+    ]
+    assert request[:-1] == ["aws", "events", "put-events", "--entries"]
+    (entry,) = json.loads(request[-1])
+    assert entry == {
+        "EventBusName": WHERE.bus,
+        "Source": "cloud-sync.operator",
+        "DetailType": "SyncRequested",
+        "Detail": '{"provider": "gopro"}',
+    }
+
+
+def test_how_to_list_again_is_told_as_a_command() -> None:
+    body = notification_of(requested(), LibraryListingFailed(sync_id=SYNC, reason="GoPro has trouble (503)")).body
+    assert f'    aws events put-events --entries \'[{{"EventBusName": "{WHERE.bus}"' in body
 
 
 def test_a_failed_sync_that_had_begun_to_download_says_how_far_it_came() -> None:

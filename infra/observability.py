@@ -36,6 +36,18 @@ class Notifications(sns.Topic):
         )
 
 
+def _work_failed(service: str, env: str) -> str:
+    where = f"--env {env} --service {service}"
+    text = (
+        f"Work of the {service} failed for good. "
+        f"Why: `cloud-sync failures {where}`; once mended: `cloud-sync redrive {where}`."
+    )
+    if service == "authenticator":
+        # A sync's outcome is final, so that no replay begins it twice.
+        text += f" A failed sync is not begun again by that, but anew by `cloud-sync trigger --env {env}`."
+    return text
+
+
 class Alarms(Construct):
     """Each says in its description what to do about it."""
 
@@ -44,6 +56,7 @@ class Alarms(Construct):
         scope: Construct,
         construct_id: str,
         *,
+        env: str,
         topic: sns.ITopic,
         services: Sequence[Service],
         authenticator: Service,
@@ -58,7 +71,7 @@ class Alarms(Construct):
             self._dead_letters(
                 f"{service.node.id}DeadLetters",
                 service.dead_letters,
-                f"Work of the {service.name} failed for good. See why: cloud-sync failures; then: cloud-sync redrive.",
+                _work_failed(service.name, env),
             )
         self._dead_letters(
             "ScheduleDeadLetters",

@@ -47,6 +47,7 @@ class CloudSync(cdk.Stack):
         Alarms(
             self,
             "Alarms",
+            env=settings.env,
             topic=self.notifications,
             services=services,
             authenticator=self.authenticator,

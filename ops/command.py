@@ -21,6 +21,7 @@ from ops.local import stage
 from ops.progress import printable
 from ops.status import status
 from ops.trigger import Request, request_sync
+from services.shared.events import SyncRequested
 
 UNUSABLE = 2
 INTERRUPTED = 130
@@ -111,15 +112,19 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _failures(arguments: argparse.Namespace) -> int:
-    letters = dead_letters.failures(_deployment(arguments), arguments.service or dead_letters.SERVICES)
+    deployment = _deployment(arguments)
+    letters = dead_letters.failures(deployment, arguments.service or dead_letters.SERVICES)
     if not letters:
         say("no dead letters")
         return 0
-    rows = [("SERVICE", "EVENT", "MEDIUM", "SYNC", "RECEIVED", "SINCE")]
+    reasons = dead_letters.reasons(deployment, letters)
+    rows = [("SERVICE", "EVENT", "MEDIUM", "SYNC", "RECEIVED", "SINCE", "WHY")]
     for letter in sorted(letters, key=lambda one: one.since):
         event = printable(letter.event) or "(not an event)"
         about = printable(letter.media_id) or "-", printable(letter.sync_id) or "-"
-        rows.append((letter.service, event, *about, f"{letter.receives} times", f"{letter.since:%Y-%m-%d %H:%M:%SZ}"))
+        counted = f"{letter.receives} times", f"{letter.since:%Y-%m-%d %H:%M:%SZ}"
+        why = reasons.get(letter.message_id) or f"see the {letter.service}'s log"
+        rows.append((letter.service, event, *about, *counted, printable(why)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -132,6 +137,8 @@ def _redrive(arguments: argparse.Namespace) -> int:
     for letter in sent:
         print(f"{printable(letter.event) or letter.message_id} {printable(letter.media_id)}".rstrip())
     say(f"{len(sent)} message{'' if len(sent) == 1 else 's'} back in the inbox of the {arguments.service}")
+    if any(letter.event == SyncRequested.__name__ for letter in sent if letter.service == "authenticator"):
+        say("a sync that failed is not begun again: ask for a new one with `cloud-sync trigger`")
     return 0
 
 

@@ -1,13 +1,15 @@
 """Messages that no try could finish: what they are about, and back into the inboxes with them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ops.deployment import Deployment
+from services.shared.events import SyncRequested, read_event
+from services.shared.library import medium_records
 
 SERVICES = ("authenticator", "lister", "downloader", "summarizer")
 
@@ -67,7 +69,10 @@ def read(service: str, message: dict[str, Any]) -> DeadLetter:
         event = json.loads(message["Body"])
         detail = event.get("detail") or {}
         metadata, data = detail.get("metadata") or {}, detail.get("data") or {}
-        told = {"event": event.get("detail-type"), "sync_id": metadata.get("sync_id"), "media_id": data.get("media_id")}
+        sync_id = metadata.get("sync_id")
+        if event.get("detail-type") == SyncRequested.__name__:
+            sync_id = _requested(message["Body"])
+        told = {"event": event.get("detail-type"), "sync_id": sync_id, "media_id": data.get("media_id")}
     except (ValueError, AttributeError):
         told = {}
     attributes = message["Attributes"]
@@ -80,6 +85,29 @@ def read(service: str, message: dict[str, Any]) -> DeadLetter:
         since=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         **{name: str(value) for name, value in told.items() if value},
     )
+
+
+def reasons(deployment: Deployment, letters: Iterable[DeadLetter]) -> dict[str, str]:
+    """Why these messages are here, by message id, as far as the tables tell: of the medium, or where none, the sync."""
+    letters = list(letters)
+    library, syncs = deployment.table("LibraryTableName"), deployment.table("SyncsTableName")
+    media = medium_records(library.meta.client, library.name, {one.media_id for one in letters if one.media_id})
+    of_media = {media_id: record.get("reason") for media_id, record in media.items()}
+    of_syncs = {}
+    for sync_id in {one.sync_id for one in letters if one.sync_id and not one.media_id}:
+        sync = syncs.get_item(Key={"sync_id": sync_id, "record": "sync"}).get("Item", {})
+        of_syncs[sync_id] = sync.get("listing_problem") or sync.get("session_problem")
+    found = {
+        one.message_id: of_media.get(one.media_id) if one.media_id else of_syncs.get(one.sync_id) for one in letters
+    }
+    return {message_id: str(reason) for message_id, reason in found.items() if reason}
+
+
+def _requested(body: str) -> str:
+    """The sync that a request began: people needn't name one. Empty where the date of a schedule's zone names it."""
+    event = read_event(body)
+    named_by_date = isinstance(event, SyncRequested) and event.scheduled_time
+    return "" if named_by_date else event.sync_id
 
 
 @contextmanager

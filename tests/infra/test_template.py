@@ -1,6 +1,7 @@
 """What must hold of the stack whatever it looks like, read from the synthesized production template."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -429,6 +430,14 @@ def test_every_dead_letter_rings(prod: Template) -> None:
     for queue in sources:
         (alarm,) = alarms_on(prod, "ApproximateNumberOfMessagesVisible", queue)
         assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "notBreaching")
+
+
+def test_the_alarm_of_dead_letters_gives_commands_for_that_very_queue(prod: Template) -> None:
+    for name, service in prod.services.items():
+        (alarm,) = alarms_on(prod, "ApproximateNumberOfMessagesVisible", service.dead_letters)
+        commands = re.findall(r"cloud-sync (\w+) --env prod(?: --service (\w+))?", alarm["AlarmDescription"])
+        assert commands[:2] == [("failures", name), ("redrive", name)]
+        assert (("trigger", "") in commands) == (name == "authenticator")
 
 
 def test_silence_for_more_than_a_day_rings(prod: Template) -> None:

@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from ops import dead_letters
-from ops.dead_letters import failures, redrive
+from ops.dead_letters import failures, reasons, redrive
 from ops.deployment import Deployment
 
 BODY = {
@@ -30,6 +30,17 @@ def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
             for kind, output in (("inbox", "QueueUrl"), ("dead", "DeadLettersUrl")):
                 url = sqs.create_queue(QueueName=f"{service}-{kind}")["QueueUrl"]
                 outputs[f"{service}{output}"] = url
+        for output, keys in (
+            ("LibraryTableName", {"media_id": "S", "item": "N"}),
+            ("SyncsTableName", {"sync_id": "S", "record": "S"}),
+        ):
+            outputs[output] = output
+            deployed.client("dynamodb").create_table(
+                TableName=output,
+                BillingMode="PAY_PER_REQUEST",
+                KeySchema=[{"AttributeName": k, "KeyType": t} for k, t in zip(keys, ("HASH", "RANGE"), strict=True)],
+                AttributeDefinitions=[{"AttributeName": k, "AttributeType": t} for k, t in keys.items()],
+            )
         deployed.__dict__["outputs"] = outputs  # as if they had been asked for already
         yield deployed
 
@@ -66,6 +77,51 @@ def test_what_is_no_event_is_listed_all_the_same(deployment: Deployment, body: s
     (letter,) = failures(deployment)
 
     assert (letter.service, letter.body, letter.media_id) == ("lister", body, "")
+
+
+def request(**more: object) -> str:
+    event = {"id": "e2", "detail-type": "SyncRequested", "time": "2026-11-23T01:00:00Z"}
+    return json.dumps({**event, "detail": {"provider": "gopro", **more}})
+
+
+@pytest.mark.parametrize(
+    ("body", "sync_id"),
+    [
+        (request(), "e2"),
+        (request(sync_id="mine"), "mine"),
+        (request(provider=5), "e2"),
+        (request(scheduled_time="2026-11-23T01:00:00Z"), ""),  # its zone names it, and isn't known here
+    ],
+)
+def test_a_request_is_listed_with_the_sync_that_it_asked_for(deployment: Deployment, body: str, sync_id: str) -> None:
+    park(deployment, body, "Authenticator")
+
+    (letter,) = failures(deployment)
+
+    assert (letter.event, letter.sync_id) == ("SyncRequested", sync_id)
+
+
+def test_why_a_message_is_dead_is_read_from_the_tables(deployment: Deployment) -> None:
+    library, syncs = deployment.table("LibraryTableName"), deployment.table("SyncsTableName")
+    library.put_item(Item={"media_id": "m1", "item": 0, "reason": "the origin kept ending early"})
+    syncs.put_item(Item={"sync_id": "s1", "record": "sync", "listing_problem": "GoPro has trouble"})
+    syncs.put_item(Item={"sync_id": "e2", "record": "sync", "session_problem": "the token died"})
+    park(deployment, of("m1"))
+    park(deployment, of("m2"))
+    park(deployment, json.dumps({**BODY, "detail": {"metadata": {"sync_id": "s1"}, "data": {}}}), "Lister")
+    park(deployment, request(), "Authenticator")
+    park(deployment, "not JSON", "Summarizer")
+
+    letters = failures(deployment)
+    found = reasons(deployment, letters)
+
+    assert {(one.service, one.media_id): found.get(one.message_id) for one in letters} == {
+        ("downloader", "m1"): "the origin kept ending early",
+        ("downloader", "m2"): None,
+        ("lister", ""): "GoPro has trouble",
+        ("authenticator", ""): "the token died",
+        ("summarizer", ""): None,
+    }
 
 
 def test_looking_leaves_everything_where_it_is_and_visible(deployment: Deployment) -> None:

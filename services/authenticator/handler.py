@@ -43,6 +43,7 @@ def build(
         credentials_secret=settings.credentials_secret,
         refresh_secret=settings.refresh_secret,
         session_secret=settings.session_secret,
+        sleep=sleep,
     )
     gopro = GoProClient(settings.gopro_api_url, hosts=AllowedHosts.parse(settings.download_hosts))
     ledger = Ledger(session.resource("dynamodb").meta.client, table, now=now, sleep=sleep)

@@ -1,12 +1,16 @@
 """The authenticator's secrets: it alone reads the credentials, and it alone writes the other two."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from services.authenticator.credentials import Credentials, read_credentials
+from services.shared.errors import reason_of
 from services.shared.gopro.session import Session, read_session
 
 if TYPE_CHECKING:
@@ -14,17 +18,26 @@ if TYPE_CHECKING:
 
 logger = Logger(child=True)
 
+_PAUSES_SECONDS = (1, 2, 4, 8)  # beside those of the client's own tries
+
 
 class Vault:
     """Always reads afresh: another worker may just have written."""
 
     def __init__(
-        self, client: "SecretsManagerClient", *, credentials_secret: str, refresh_secret: str, session_secret: str
+        self,
+        client: "SecretsManagerClient",
+        *,
+        credentials_secret: str,
+        refresh_secret: str,
+        session_secret: str,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self.credentials_secret = credentials_secret
         self._refresh_secret = refresh_secret
         self._session_secret = session_secret
+        self._sleep = sleep
 
     def credentials(self) -> Credentials:
         """Raises `NeedsOperator` when the user's secret can't be used."""
@@ -55,8 +68,17 @@ class Vault:
         return credentials.refresh_token
 
     def keep_refresh_token(self, token: str, credentials: Credentials) -> None:
-        content = {"refresh_token": token, "credentials": credentials.fingerprint}
-        self._write(self._refresh_secret, json.dumps(content))
+        """Insists on it: the token that this one replaces may be worthless by now, and there is no other."""
+        content = json.dumps({"refresh_token": token, "credentials": credentials.fingerprint})
+        for pause in _PAUSES_SECONDS:
+            try:
+                self._write(self._refresh_secret, content)
+            except (BotoCoreError, ClientError) as error:
+                logger.warning("The new refresh token could not be stored; it is tried again", why=reason_of(error))
+                self._sleep(pause)
+            else:
+                return
+        self._write(self._refresh_secret, content)
 
     def _write(self, secret: str, content: str) -> None:
         self._client.put_secret_value(SecretId=secret, SecretString=content)

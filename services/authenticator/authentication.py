@@ -33,21 +33,23 @@ class Authenticator:
         it was told.
         """
         ended_by: Exception | None = None
+        told = False
 
         def work() -> Outcome:
-            nonlocal ended_by
+            nonlocal ended_by, told
             try:
-                told: SessionAuthenticated | AuthenticationFailed = self._authenticated(event, message)
+                outcome: SessionAuthenticated | AuthenticationFailed = self._authenticated(event, message)
             except Exception as error:
                 if not message.gives_up(error):
                     raise
                 ended_by = error
-                told = failure(event.sync_id, error)
-                logger.error("No session for this sync", reason=told.reason, remedy=told.remedy)
-            self._bus.publish([told], cause=event)
-            if isinstance(told, AuthenticationFailed):
-                return Outcome(failed_because=told.reason)
-            return Outcome(session_version=told.session_version)
+                outcome = failure(event.sync_id, error)
+                logger.error("No session for this sync", reason=outcome.reason, remedy=outcome.remedy)
+            self._bus.publish([outcome], cause=event)
+            told = True
+            if isinstance(outcome, AuthenticationFailed):
+                return Outcome(failed_because=outcome.reason)
+            return Outcome(session_version=outcome.session_version)
 
         try:
             outcome, done_now = self._once.begin(event.sync_id, work, message.remaining_seconds)
@@ -55,9 +57,9 @@ class Authenticator:
             # The other worker tells what comes of it; a failure fact beside its success would be false.
             raise
         except Exception as error:
-            if not message.last or ended_by:
+            if not message.last or told:  # a failure fact beside a session that was told would be false
                 raise
-            raise GaveUp([failure(event.sync_id, error)], dead_letter=True) from error
+            raise GaveUp([failure(event.sync_id, ended_by or error)], dead_letter=True) from error
         if not done_now:
             self._explain_repetition(outcome)
         elif ended_by and not isinstance(ended_by, PermanentError):

@@ -5,11 +5,15 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
+from botocore.exceptions import ClientError
 
 from services.authenticator.once import Once, Outcome
+from services.authenticator.vault import Vault
 from services.shared.gopro.client import GoProClient
 from tests.gopro_cloud import DEMO_CREDENTIALS, Account, FakeGoProCloud
 from tests.gopro_cloud.faults import Answer, Hangup
@@ -116,6 +120,38 @@ def test_a_crash_between_grant_and_use_loses_no_refresh_token(stage: Stage) -> N
     stage.put_secret("SESSION_SECRET", {})
     assert stage.send("SyncRequested", receives=2)
     assert stage.secret("SESSION_SECRET")["version"] == 2
+
+
+class Faltering:
+    """Secrets Manager in such trouble that so many writes fail."""
+
+    def __init__(self, client: Any, failures: int) -> None:
+        self.client, self.failures = client, failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def put_secret_value(self, **request: Any) -> Any:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise ClientError({"Error": {"Code": "InternalServiceError"}}, "PutSecretValue")
+        return self.client.put_secret_value(**request)
+
+
+@pytest.mark.parametrize(("failures", "kept"), [(4, True), (5, False)])
+def test_storing_a_rotated_token_is_insisted_on_since_the_old_one_is_worthless(
+    stage: Stage, failures: int, kept: bool
+) -> None:
+    waits: list[float] = []
+    secrets: Any = Faltering(stage.client("secretsmanager"), failures)
+    arns = {
+        name: stage.environment[name.upper()] for name in ("credentials_secret", "refresh_secret", "session_secret")
+    }
+    vault = Vault(secrets, **arns, sleep=waits.append)
+    with nullcontext() if kept else pytest.raises(ClientError):
+        vault.keep_refresh_token("rotated", vault.credentials())
+    assert vault.refresh_token(vault.credentials()) == ("rotated" if kept else REFRESH["refresh_token"])
+    assert waits == [1, 2, 4, 8]
 
 
 def test_username_and_password_do_where_there_is_no_refresh_token(stage: Stage) -> None:
@@ -367,6 +403,17 @@ def test_a_sync_still_being_begun_is_never_a_failure_fact(stage: Stage) -> None:
     )
     assert not stage.send("SyncRequested", receives=4)
     assert stage.published() == []
+
+
+def test_a_sync_that_was_told_its_session_never_hears_of_a_failure_to_remember_that(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(self: DynamoDBPersistenceLayer, **request: Any) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
+
+    monkeypatch.setattr(DynamoDBPersistenceLayer, "save_success", forget)
+    assert not stage.send("SyncRequested", receives=4)
+    assert [name for name, _ in stage.published()] == ["SessionAuthenticated"]
 
 
 def _once_key(stage: Stage, sync_id: str) -> str:

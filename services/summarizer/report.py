@@ -176,6 +176,12 @@ def amendment_notification(
 
 
 def _headline(summary: Summary) -> str:
+    """The first line, and the subject: warnings show here too, or nobody would open a message of nothing new."""
+    count = len(summary.warnings)
+    return _outcome(summary) + (f", {count} warning{'s' if count > 1 else ''}" if count else "")
+
+
+def _outcome(summary: Summary) -> str:
     if summary.closed_because == "auth_failed":
         return "Cloud Sync FAILED: no session with GoPro"
     if summary.closed_because == "listing_failed":

@@ -71,7 +71,7 @@ def test_a_partial_failure_says_what_failed_why_and_what_to_do() -> None:
     )
     assert notification.severity == "warning"
     assert notification.event == "SyncCompleted"
-    assert notification.subject == f"Cloud Sync: 10 of 12 new media stored, 2 failed ({SYNC})"
+    assert notification.subject == f"Cloud Sync: 10 of 12 new media stored, 2 failed, 1 warning ({SYNC})"
     for needed in (
         SYNC,
         "1 h 2 min later",
@@ -106,8 +106,9 @@ def test_all_stored_is_no_reason_to_get_up() -> None:
 
 
 def test_a_warning_is_one_even_if_nothing_failed() -> None:
-    notification = notification_of(requested(), listed(0, warnings=["the library is suddenly empty"]))
+    notification = notification_of(requested(), listed(0, warnings=["the library is suddenly empty", "and more"]))
     assert notification.severity == "warning"
+    assert notification.subject == f"Cloud Sync: no new media, 2 warnings ({SYNC})"
     assert "the library is suddenly empty" in notification.body
 
 

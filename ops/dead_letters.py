@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from ops.deployment import Deployment
@@ -53,13 +54,12 @@ def redrive(
     inbox, queue = deployment.outputs[f"{service.title()}QueueUrl"], _url(deployment, service)
     sent: list[DeadLetter] = []
     with _held(deployment, service) as letters:
-        for letter in letters:
-            if limit is not None and len(sent) >= limit:
-                break
-            if media_id in (None, letter.media_id):
-                sqs.send_message(QueueUrl=inbox, MessageBody=letter.body)
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter.receipt)
-                sent.append(letter)
+        wanted = (letter for letter in letters if media_id in (None, letter.media_id))
+        # All are taken before the first is sent: one that fails again at once would be met again, and so for ever.
+        for letter in list(islice(wanted, limit)):
+            sqs.send_message(QueueUrl=inbox, MessageBody=letter.body)
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter.receipt)
+            sent.append(letter)
     return sent
 
 

@@ -161,6 +161,15 @@ def test_the_limit_holds(deployment: Deployment) -> None:
     assert len(failures(deployment)) == 1
 
 
+@pytest.mark.timeout(20)
+def test_what_is_back_at_once_is_not_sent_again_and_again(deployment: Deployment) -> None:
+    for number in range(12):
+        park(deployment, of(f"m{number}"))
+    deployment.outputs["DownloaderQueueUrl"] = deployment.outputs["DownloaderDeadLettersUrl"]
+
+    assert len(redrive(deployment, "downloader")) == 12
+
+
 def test_what_could_not_be_sent_stays_a_dead_letter(deployment: Deployment) -> None:
     park(deployment, of("m1"))
     gone = deployment.outputs["DownloaderQueueUrl"]

@@ -110,6 +110,11 @@ class Message:
             logger.warning("The message keeps its visibility", why=why(error))
 
 
+def _subject(event: Event) -> dict[str, Any]:
+    """What the log is searched by: every line about an event names its sync, and its medium where it has one."""
+    return {name: value for name in ("sync_id", "media_id") if (value := getattr(event, name, ""))}
+
+
 def _retry_after(error: BaseException) -> float | None:
     return error.retry_after if isinstance(error, TransientError) else None
 
@@ -210,7 +215,7 @@ class Inbox:
             message = self._message(record, context)
             event = self._read(record, message)
             if event is not None:
-                with logger.append_context_keys(sync_id=event.sync_id):
+                with logger.append_context_keys(**_subject(event)):
                     self._settle(event, message, lambda: self._reactions[type(event)](event, message))
 
         with processor(records=batch["Records"], handler=react):
@@ -279,8 +284,8 @@ class Inbox:
             "Received",
             event=type(event).__name__,
             event_id=event.event_id,
-            sync_id=event.sync_id,
             receives=message.receives,
+            **_subject(event),
         )
         return event
 
@@ -300,6 +305,8 @@ class Inbox:
             logger.warning("Failed", why=why(error), at=where(error), receives=message.receives, last=message.last)
             message.wait_for_next_try(error)
             raise
+        if end is None:
+            logger.info("Done", published=[type(fact).__name__ for fact in caused])
         if end and end.dead_letter:
             message.show()
             raise end

@@ -443,18 +443,28 @@ def test_the_log_has_of_an_unforeseen_error_its_kind_and_place_but_not_what_it_c
     assert "canary" not in logged()
 
 
-def test_the_log_of_one_message_does_not_carry_the_sync_of_another() -> None:
+def test_the_log_of_one_message_names_its_sync_and_medium_and_not_those_of_another() -> None:
     keys = Logger().get_current_keys
     seen: list[object] = []
 
-    def react(event: Event, _: Message) -> Iterable[Event]:
-        seen.append(keys().get("sync_id"))
+    def react(*_: object) -> Iterable[Event]:
+        seen.append((keys().get("sync_id"), keys().get("media_id")))
         raise TransientError("later")
 
     stage = Stage(react, react)
     stage.process(record(medium("1", "first"), name="m1"), record("poison", name="m2"), record(medium("2", "second")))
-    assert seen == ["first", "second"]
-    assert "sync_id" not in keys()
+    assert seen == [("first", "1"), ("second", "2")]
+    assert not {"sync_id", "media_id"} & set(keys())
+
+
+def test_the_log_says_which_medium_a_fact_is_about(logged: Callable[[], str]) -> None:
+    Stage().process_together(lambda _: {}, record(medium("the-medium", "s")))
+    assert "'media_id': 'the-medium'" in logged()
+
+
+def test_the_log_says_what_came_of_a_message_once_that_is_on_the_bus(logged: Callable[[], str]) -> None:
+    Stage(lambda *_: [FAILURE]).process(record(MEDIUM))
+    assert "'published': ['MediaDownloadFailed']" in logged()
 
 
 def test_no_library_tells_of_its_requests_whatever_the_level_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

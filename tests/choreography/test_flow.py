@@ -249,7 +249,7 @@ def test_a_download_that_runs_out_of_time_goes_on_in_further_invocations(stage: 
     long = video(1, contents=(Generated(11 * (1 << 20), "long"),), etag_part_bytes=5 * (1 << 20))
 
     class Short(Context):
-        """Every look at the clock costs a second; four of them are left before a pause is due."""
+        """Every look at the clock costs a second; ten of them are left before a pause is due."""
 
         def get_remaining_time_in_millis(self) -> int:
             self.remaining_seconds -= 1
@@ -259,7 +259,7 @@ def test_a_download_that_runs_out_of_time_goes_on_in_further_invocations(stage: 
         serve(system, long)
         sync_id = system.put("SyncRequested", {})
         system.run("authenticator", "lister", "summarizer")
-        system.contexts["downloader"] = lambda: Short("downloader", 64.5)
+        system.contexts["downloader"] = lambda: Short("downloader", 70.5)
         system.run()
         assert len(system.events("MediaDownloadPaused", sync_id)) >= 1
         assert len(system.events("SyncCompleted", sync_id)) == 1

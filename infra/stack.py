@@ -181,10 +181,10 @@ class CloudSync(cdk.Stack):
             settings=settings,
             timeout=cdk.Duration.seconds(120),
             memory_megabytes=512,
-            # A conflict with the other lane sends a batch back, which is nobody's failure.
+            # More tries than elsewhere: of a fact that is lost here only the review can learn, and not of every one.
             max_receives=10,
-            # One transaction takes 100 changes: 99 facts and the sync's own record.
-            batch_size=99,
+            # One transaction takes 100 changes: so many facts, the sync's own record and its place among the open ones.
+            batch_size=98,
             batch_window=cdk.Duration.seconds(1),
             environment={
                 "SYNCS_TABLE": store.syncs.table_name,

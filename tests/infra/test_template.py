@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.summarizer.syncs import MEDIA_PER_WRITE
 from tests.template import SERVICES, Resource, ServiceWiring, Synthesize, Template, run_app
 
 DAY = 24 * 60 * 60
@@ -187,7 +188,7 @@ def test_five_media_are_downloaded_at_once_each_in_an_invocation_of_its_own(prod
 
 def test_the_summarizer_takes_as_many_facts_as_one_transaction_can(prod: Template) -> None:
     source = prod.services["summarizer"].source
-    assert (source["BatchSize"], source["MaximumBatchingWindowInSeconds"]) == (99, 1)
+    assert (source["BatchSize"], source["MaximumBatchingWindowInSeconds"]) == (MEDIA_PER_WRITE, 1)
     assert source["ScalingConfig"]["MaximumConcurrency"] == 2
 
 

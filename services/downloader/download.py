@@ -128,14 +128,11 @@ class Downloader:
             try:
                 self._store_medium(work)
             except SliceOver:
-                held.clear()
                 return [self._pause(work)]
             except Fenced:
                 raise
             except Exception as error:
-                held.clear()
                 raise self._failure(work, error) from error
-            held.clear()
         seconds = round(self._monotonic() - started, 3)
         return [self._downloaded(event, taken.epoch, seconds=seconds)]
 

@@ -130,9 +130,14 @@ class Library:
         return found
 
     def renew(self, lease: Lease, *, bytes_done: int) -> None:
-        """Keeps the lease, and notes how far the work is. Raises `Fenced` when it is another's."""
+        """Keeps the lease, and notes how far the work is. Raises `Fenced` when it is another's, or was given back."""
         until = int((self._now() + LEASE).timestamp())
-        self._update(lease, "SET lease_until = :until, bytes_done = :done", {":until": until, ":done": bytes_done})
+        self._update(
+            lease,
+            "SET lease_until = :until, bytes_done = :done",
+            {":until": until, ":done": bytes_done},
+            condition="epoch = :epoch AND attribute_exists(lease_until)",
+        )
 
     def release(self, lease: Lease) -> None:
         """Lets another worker go on at once."""
@@ -173,14 +178,16 @@ class Library:
             {":status": FAILED, ":reason": reason[:_REASON_LENGTH], ":at": iso(self._now())},
         )
 
-    def _update(self, lease: Lease, expression: str, values: Mapping[str, Any]) -> None:
+    def _update(
+        self, lease: Lease, expression: str, values: Mapping[str, Any], *, condition: str = "epoch = :epoch"
+    ) -> None:
         names = {"ExpressionAttributeNames": {"#status": "status"}} if "#status" in expression else {}
         self._write(
             lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(lease.media_id),
                 UpdateExpression=expression,
-                ConditionExpression="epoch = :epoch",
+                ConditionExpression=condition,
                 ExpressionAttributeValues={":epoch": lease.epoch, **values},
                 **names,  # type: ignore[arg-type]
             )

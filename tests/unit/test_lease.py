@@ -91,6 +91,22 @@ def test_a_released_lease_is_free_at_once(library: Library) -> None:
     assert taken(library).epoch == lease.epoch + 1
 
 
+@pytest.mark.parametrize("end", ["release", "stored", "failed"])
+def test_a_heartbeat_that_comes_too_late_takes_back_no_lease_that_was_given_up(
+    library: Library, client: Any, end: str
+) -> None:
+    lease = taken(library)
+    ends: dict[str, Any] = {
+        "release": lambda: library.release(lease),
+        "stored": lambda: library.stored(lease, item_count=1, files=1, total_bytes=1),
+        "failed": lambda: library.failed(lease, "why"),
+    }
+    ends[end]()
+    with pytest.raises(Fenced):
+        library.renew(lease, bytes_done=1)
+    assert "lease_until" not in medium_records(client, TABLE, ["m-1"])["m-1"]
+
+
 @pytest.mark.parametrize("write", ["renew", "release", "save_file", "stored", "failed"])
 def test_a_worker_of_an_older_epoch_can_write_nothing(library: Library, clock: Clock, client: Any, write: str) -> None:
     old = taken(library)

@@ -98,9 +98,12 @@ def remedy(sync: Sync, because: ClosedBecause) -> str:
     if sync.session_problem:
         return _and_again(sync.session_remedy)
     if because in ("deadline", "stalled"):
+        still_moving = (
+            "What is still under way goes on, and is told once it has ended. " if because == "deadline" else ""
+        )
         return (
-            "Look among the dead letters of the lister, the downloader and the summarizer, and redrive them. "
-            "What is still missing is found again by the next sync."
+            f"{still_moving}Look among the dead letters of the lister, the downloader and the summarizer, and redrive "
+            "them. What is still missing is found again by the next sync."
         )
     return ""
 

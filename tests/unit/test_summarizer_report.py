@@ -172,6 +172,7 @@ def test_what_has_no_result_is_named_too() -> None:
     notification = notification_of(*a_sync_of(2), downloaded("m0"))
     assert notification.subject.startswith("Cloud Sync: 1 of 2 new media stored, 1 without a result")
     assert "12 hours" in notification.body
+    assert "What is still under way goes on" in notification.body
     assert "GXm1.MP4 (m1): no result had come" in notification.body
 
 

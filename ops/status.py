@@ -38,3 +38,5 @@ def status(deployment: Deployment) -> Iterator[str]:
         view = look(deployment, last_sync(deployment))
     if view.sync:
         yield closing(view.sync) if view.is_closed else f"sync {view.sync['sync_id']}: {standing(view)}"
+        if view.is_closed and not (view.sync.get("announcement") or {}).get("notified"):
+            yield "  its notification has not gone out yet; every review tries again. Is the topic there?"

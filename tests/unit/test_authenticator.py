@@ -4,14 +4,17 @@ import importlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import boto3
 import pytest
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 from botocore.exceptions import ClientError
 
+from services.authenticator.ledger import Ledger
 from services.authenticator.once import Once, Outcome
 from services.authenticator.vault import Vault
 from services.shared.gopro.client import GoProClient
@@ -367,8 +370,8 @@ def test_a_retired_api_is_told_at_once(stage: Stage, status: int) -> None:
 
 
 def test_a_sync_that_has_begun_is_not_begun_again(stage: Stage) -> None:
-    for time in ("2026-11-24T01:00:00Z", "2026-11-24T03:15:00Z"):
-        assert stage.send("SyncRequested", {"trigger": "scheduled", "scheduled_time": time})
+    for due in ("2026-11-24T01:00:00Z", "2026-11-24T03:15:00Z"):
+        assert stage.send("SyncRequested", {"trigger": "scheduled", "scheduled_time": due})
     ((_, detail),) = stage.published()
     assert detail["metadata"]["sync_id"] == "scheduled-2026-11-24"
 
@@ -403,6 +406,25 @@ def test_a_sync_still_being_begun_is_never_a_failure_fact(stage: Stage) -> None:
     )
     assert not stage.send("SyncRequested", receives=4)
     assert stage.published() == []
+
+
+class _Killed(BaseException):
+    """The function's time is over."""
+
+
+def test_the_mark_of_a_killed_worker_ends_with_its_time_and_an_outcome_stays_for_400_days(stage: Stage) -> None:
+    once = Once(stage.client("dynamodb"), "authenticator")
+
+    def killed() -> Outcome:
+        raise _Killed
+
+    with pytest.raises(_Killed):
+        once.begin("s", killed, lambda: 60)
+    (item,) = stage.client("dynamodb").scan(TableName="authenticator")["Items"]
+    assert int(item["in_progress_expiration"]["N"]) / 1000 - time.time() == pytest.approx(60, abs=5)
+    once.begin("another", Outcome, lambda: 60)
+    completed = [i for i in stage.client("dynamodb").scan(TableName="authenticator")["Items"] if i != item]
+    assert int(completed[0]["expiration"]["N"]) - time.time() == pytest.approx(400 * 86_400, abs=5)
 
 
 def test_a_sync_that_was_told_its_session_never_hears_of_a_failure_to_remember_that(
@@ -550,6 +572,24 @@ def test_two_workers_never_refresh_at_the_same_time(begun: Stage) -> None:
     assert begun.secret("SESSION_SECRET")["version"] == 2
 
 
+def test_syncs_that_begin_at_once_share_one_new_session(begun: Stage) -> None:
+    begun.cloud.tokens.revoke_access()
+    fresh = begun.cloud.tokens.paste(3600)
+    held_by_another_worker(begun, 60)
+    session = begun.secret("SESSION_SECRET")
+
+    def the_other_one_finishes() -> None:
+        begun.put_secret("SESSION_SECRET", {**session, "version": 2, "access_token": fresh})
+        begun.client("dynamodb").delete_item(TableName="authenticator", Key={"id": {"S": "refresh-lease"}})
+        begun.clock.while_asleep = lambda: None
+
+    begun.clock.while_asleep = the_other_one_finishes
+    assert begun.send("SyncRequested", event_id="sync-2")
+    ((_, detail),) = begun.published()
+    assert detail["data"]["session_version"] == 2
+    assert calls(begun, "token") == 1
+
+
 def held_by_another_worker(stage: Stage, seconds: float) -> None:
     until = {"N": str(int(stage.clock().timestamp() + seconds))}
     stage.client("dynamodb").put_item(
@@ -561,6 +601,14 @@ def test_the_lease_of_a_killed_worker_ends_with_its_time(begun: Stage) -> None:
     held_by_another_worker(begun, 30)
     assert begun.send("SessionRejected", rejected(1))
     assert begun.secret("SESSION_SECRET")["version"] == 2
+
+
+def test_a_worker_whose_lease_ran_out_leaves_the_next_ones_alone(begun: Stage) -> None:
+    ledger = Ledger(boto3.resource("dynamodb").meta.client, "authenticator")
+    with ledger.refresh_lease(lambda: 100):
+        held_by_another_worker(begun, 60)
+    lease = begun.client("dynamodb").get_item(TableName="authenticator", Key={"id": {"S": "refresh-lease"}})
+    assert lease["Item"]["owner"] == {"S": "x"}
 
 
 def test_a_worker_without_time_does_not_wait_for_the_lease(begun: Stage) -> None:

@@ -562,6 +562,15 @@ def test_trouble_with_one_medium_is_left_to_the_queue(stage: Stage) -> None:
         stage.react(discovered())
 
 
+def test_an_upload_that_could_not_be_written_down_is_given_up(stage: Stage) -> None:
+    stage.serve(video())
+    dying = CrashingLibrary(stage.dynamodb, TABLE)
+    dying.crash_at = 0
+    with pytest.raises(_Crash):
+        stage.downloader(dying).react(discovered(), Message())  # type: ignore[arg-type]
+    assert stage.uploads() == []
+
+
 def test_a_worker_that_was_taken_over_says_nothing_and_completes_nothing(stage: Stage) -> None:
     stage.serve(video())
 

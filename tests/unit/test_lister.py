@@ -463,3 +463,29 @@ def test_a_fenced_worker_says_nothing(stage: Stage, monkeypatch: pytest.MonkeyPa
     assert not stage.send("SessionAuthenticated", begun(), receives=4)
     assert stage.published() == []
     assert keys(stage) == set()
+
+
+def test_a_worker_that_is_fenced_while_it_tells_falls_silent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(stage, 701)
+
+    def lost_after_a_while(self: Heartbeat) -> None:
+        if stage.caught.entries:
+            raise Fenced("another worker has it")
+
+    monkeypatch.setattr(Heartbeat, "check", lost_after_a_while)
+    assert not stage.send("SessionAuthenticated", begun(), receives=4)
+    assert 0 < len(stage.published()) < 701
+
+
+def test_a_worker_that_is_fenced_while_it_walks_does_not_pause(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(stage, 401)
+    stage.open("lister", PAGES_PER_SLICE="1")
+
+    def lost_after_a_page(self: Heartbeat) -> None:
+        if searches(stage):
+            raise Fenced("another worker has it")
+
+    monkeypatch.setattr(Heartbeat, "check", lost_after_a_page)
+    assert not stage.send("SessionAuthenticated", begun(), receives=4)
+    assert stage.published() == []
+    assert keys(stage) == set()

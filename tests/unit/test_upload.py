@@ -141,6 +141,21 @@ def test_a_conflict_on_completing_gives_the_upload_up_and_starts_anew() -> None:
         stub.assert_no_pending_responses()
 
 
+def test_s3_is_told_the_size_that_the_whole_must_have() -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="u", aws_secret_access_key="u")
+    upload = Upload(upload_id="u", key=KEY, version=Version(size=3, etag=""), part_size=SMALLEST_PART)
+    upload.parts[1] = Part(etag="x", size=3, crc=1)
+    asked: list[dict[str, Any]] = []
+    client.meta.events.register(
+        "provide-client-params.s3.CompleteMultipartUpload", lambda params, **_: asked.append(params)
+    )
+    with Stubber(client) as stub:
+        stub.add_response("complete_multipart_upload", {})
+        stub.add_response("head_object", {"ContentLength": 3, "ETag": "x", "Metadata": {}})
+        MediaBucket(client, BUCKET).complete(upload)
+    assert [(params["MpuObjectSize"], params["IfNoneMatch"]) for params in asked] == [(3, "*")]
+
+
 def test_an_object_is_never_overwritten(s3: Any) -> None:
     bucket = MediaBucket(s3, BUCKET)
     version = Version(size=9, etag="e")

@@ -155,6 +155,7 @@ class Settings:
     download_hosts: tuple[str, ...] = _setting(("media-cdn-vod.gopro.com",), _hosts)
     retry_base_seconds: float = _setting(30.0, _above_zero(300))  # the downloader's first wait
     concurrency: int = _setting(5, _whole(2, 1000))  # downloads at once; fewer than 2 no event source can do
+    gopro_connections: int = _setting(40, _whole(1, 64))  # to the CDN, over all downloads
     sync_deadline_hours: float = _setting(12.0, _above_zero(72))
     max_media_per_sync: int = _setting(1000, _whole(1, 100_000))
     max_gigabytes_per_sync: int = _setting(4000, _whole(1, 1_000_000))

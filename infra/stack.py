@@ -140,6 +140,9 @@ class CloudSync(cdk.Stack):
                 **self._gopro(),
                 "LANE_WAIT_SECONDS": f"{settings.lane_wait_seconds:g}",
                 "MEMORY_MEGABYTES": str(settings.downloader_memory_mb),
+                "CONNECTIONS_PER_FILE": str(max(1, settings.gopro_connections // settings.concurrency)),
+                # botocore's own signer; the native one copies what it signs.
+                "BOTO_DISABLE_CRT": "true",
             },
         )
         service.may("secretsmanager:GetSecretValue", on=store.session_arn)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import requests
 from aws_lambda_powertools import Logger
 
 from services.downloader.keys import object_key, object_metadata, other_key
@@ -13,7 +12,16 @@ from services.downloader.lease import AlreadyStored, Busy, Lease, Library
 from services.downloader.manifest import Original, assign_items, read_manifest
 from services.downloader.origin import Origin, OriginBroken, OriginChanged, Version
 from services.downloader.transfer import transfer
-from services.downloader.upload import KeyOccupied, MediaBucket, StoredObject, Upload, UploadGone, choose_part_size
+from services.downloader.upload import (
+    SMALLEST_PART,
+    KeyOccupied,
+    MediaBucket,
+    StoredObject,
+    Upload,
+    UploadGone,
+    choose_part_size,
+)
+from services.downloader.wire import Wire
 from services.shared.errors import PermanentError, TransientError, reason_of
 from services.shared.events import (
     Event,
@@ -34,6 +42,7 @@ logger = Logger(child=True)
 
 UPLOADING = "UPLOADING"
 FILES_IN_EVENT = 100
+RESERVE_SECONDS = 20.0  # for what follows the last part
 _RESTARTS = 3  # of one file within one try: the origin changed, or its upload went away
 
 
@@ -70,9 +79,10 @@ class _Work:
     def parts_done(self) -> int:
         return self.parts_under_way + sum(int(record["part_count"]) for record in _stored(self.files))
 
-    def may_go_on(self) -> bool:
+    def may_go_on(self, slowest_part: float = 0.0) -> bool:
+        """Whether there is time for another part. Raises `Fenced` when the medium is no longer this worker's."""
         self.heartbeat.check()
-        return self.message.remaining_seconds() > PAUSE_SECONDS
+        return self.message.remaining_seconds() > max(PAUSE_SECONDS, 2 * slowest_part + RESERVE_SECONDS)
 
 
 class Downloader:
@@ -82,7 +92,7 @@ class Downloader:
         self,
         *,
         gopro: GoProClient,
-        cdn: requests.Session,
+        connections: int,
         hosts: AllowedHosts,
         library: Library,
         bucket: MediaBucket,
@@ -93,10 +103,10 @@ class Downloader:
     ) -> None:
         """`lane` makes one for a message, which waits with the `sleep` that it is given.
 
-        `cdn` must send no Authorization header. `part_memory_bytes`: the most that one part may take.
+        `connections`: to the origin, for one file. `part_memory_bytes`: the most that all parts in hand may take.
         """
         self._gopro = gopro
-        self._cdn = cdn
+        self._connections = connections
         self._hosts = hosts
         self._library = library
         self._bucket = bucket
@@ -208,7 +218,7 @@ class Downloader:
                     return fresh.url
             raise OriginalsMissing(f"GoPro no longer offers {original.origin}")
 
-        origin = Origin(original.url, resolve, hosts=self._hosts, http=self._cdn)
+        origin = Origin(original.url, resolve, hosts=self._hosts)
         for _ in range(_RESTARTS):
             work.bytes_under_way = work.parts_under_way = 0
             if not work.may_go_on():
@@ -222,8 +232,10 @@ class Downloader:
         raise TransientError(f"{original.origin} kept changing while it was stored")
 
     def _try_to_store(self, work: _Work, item: int, original: Original, origin: Origin) -> None:
-        stream = origin.open(0)
+        wire = Wire()
         try:
+            # The first bytes tell the version. No more than the smallest part is asked for: all of them will be used.
+            stream = origin.open(wire, 0, SMALLEST_PART)
             version = stream.version
             if version.size == 0:
                 raise OriginBroken("the origin's file is empty")
@@ -240,14 +252,15 @@ class Downloader:
                 origin,
                 self._bucket,
                 ready,
-                stream=stream,
+                opened=(wire, stream),
+                connections=min(self._connections, max(1, self._part_memory // ready.part_size)),
                 may_go_on=work.may_go_on,
                 progress=progress,
                 sleep=self._sleep,
             ):
                 raise SliceOver
         finally:
-            stream.close()
+            wire.close()
         if not work.may_go_on():
             raise SliceOver  # completing can take S3 minutes
         try:

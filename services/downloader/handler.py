@@ -4,12 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import boto3
-import requests
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
-from urllib3.util import SKIP_HEADER
 
 from services.downloader.download import Downloader
 from services.downloader.lease import Library
@@ -29,7 +27,13 @@ SOURCE = "cloud-sync.downloader"
 # What the interpreter and its libraries take beside the part that is in hand, and S3's copy of it.
 _RUNTIME_BYTES = 300_000_000
 # Completing a large upload can take S3 minutes.
-_S3 = Config(read_timeout=300, retries={"mode": "standard", "max_attempts": 6})
+# A part goes out with the checksum that S3 checks it by: hashing it a second time, to sign it, would only cost time.
+_S3 = Config(
+    read_timeout=300,
+    retries={"mode": "standard", "max_attempts": 6},
+    max_pool_connections=64,
+    s3={"payload_signing_enabled": False},
+)
 
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
@@ -41,9 +45,6 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
     bus = Bus(session.client("events"), name=settings.event_bus_name, source=SOURCE)
     hosts = AllowedHosts.parse(settings.download_hosts)
     gopro = GoProClient(settings.gopro_api_url, hosts=hosts)
-    cdn = requests.Session()
-    cdn.trust_env = False  # a .netrc would add an Authorization header, which signed URLs don't bear
-    cdn.headers.update({"User-Agent": SKIP_HEADER})
 
     def lane(event: Event, message: Message, sleep: Callable[[float], None]) -> Lane:
         return Lane(
@@ -58,7 +59,7 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
 
     downloader = Downloader(
         gopro=gopro,
-        cdn=cdn,
+        connections=settings.connections_per_file,
         hosts=hosts,
         library=Library(dynamodb, settings.library_table),
         bucket=MediaBucket(session.client("s3", config=_S3), settings.media_bucket),

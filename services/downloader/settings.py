@@ -14,3 +14,4 @@ class Settings(ServiceSettings):
     download_hosts: str  # comma list of exact host names
     lane_wait_seconds: float
     memory_megabytes: int  # of the function
+    connections_per_file: int  # to GoPro's CDN

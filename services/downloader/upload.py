@@ -143,7 +143,8 @@ class MediaBucket:
             raise
         return upload
 
-    def put_part(self, upload: Upload, number: int, body: bytes) -> None:
+    def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
+        """Sends a part, which S3 checks. Safe to call from several threads, for different parts."""
         crc = checksums.crc64nvme(body)
         try:
             answer = self._client.upload_part(
@@ -151,7 +152,7 @@ class MediaBucket:
                 Key=upload.key,
                 UploadId=upload.upload_id,
                 PartNumber=number,
-                Body=body,
+                Body=body,  # type: ignore[arg-type]  # the stubs don't know that a bytearray is sent without a copy
                 ContentLength=len(body),
                 ChecksumCRC64NVME=_text(crc),
             )

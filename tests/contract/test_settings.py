@@ -21,8 +21,8 @@ def settings_of(service: ServiceWiring) -> type:
 
 
 def ours(service: ServiceWiring) -> dict[str, object]:
-    """The variables that are not Powertools' own."""
-    return {name: value for name, value in service.environment.items() if not name.startswith("POWERTOOLS_")}
+    """The variables that are not for the libraries."""
+    return {name: value for name, value in service.environment.items() if not name.startswith(("POWERTOOLS_", "BOTO_"))}
 
 
 def test_a_function_is_given_exactly_what_it_reads(service: ServiceWiring) -> None:

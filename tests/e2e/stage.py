@@ -26,8 +26,9 @@ from ops.progress import View
 from ops.trigger import SOURCE, Request, request_sync
 from tests.gopro_cloud import Control
 
-# Retries within seconds; everything else is as it goes to AWS.
-SETTINGS = {"retry_base_seconds": "0.5"}
+# Retries within seconds, and one connection for each download, so that a throttled connection is a throttled download.
+# Everything else is as it goes to AWS.
+SETTINGS = {"retry_base_seconds": "0.5", "gopro_connections": "5"}
 
 _T = TypeVar("_T")
 

@@ -171,14 +171,14 @@ def test_a_downloader_that_is_killed_in_mid_file_is_taken_over_and_the_bytes_are
         return len(parts.get("Parts", [])) >= 2
 
     eventually(some_parts, seconds=60, what="two stored parts")
-    assert stage.kill_workers("downloader", downloading=True) == 1
+    assert stage.kill_workers("downloader", downloading=True) >= 1
     killed = time.monotonic()
     summary = summary_of(stage, sync_id, seconds=240)
     assert time.monotonic() - killed < 180
     assert (summary["downloaded"], summary["failed"]) == (1, 0)
     assert_stored(stage, long)
-    resumed = [seen.range for seen in stage.control.requests("cdn") if seen.label == "source"][-1]
-    assert int(str(resumed).removeprefix("bytes=").removesuffix("-")) >= 10 * MIB, "two parts were not fetched again"
+    fetched = [seen for seen in stage.control.requests("cdn") if seen.label == "source"]
+    assert sum(seen.bytes_sent for seen in fetched) < (40 + 5 + 5 + 5) * MIB, "what was stored is not fetched again"
     assert stage.uploads() == []
 
 
@@ -198,6 +198,20 @@ def test_a_download_longer_than_an_invocation_pauses_and_goes_on(stage: Stage) -
     assert pauses
     assert pauses == sorted(pauses)
     assert_stored(stage, long)
+
+
+def test_several_connections_share_a_file_and_a_busy_cdn_gets_fewer(stage: Stage) -> None:
+    busy = Answer(endpoint="cdn", status=503, retry_after=1, times=2, after=3)
+    large = video(1, Throttle(bytes_per_second=2 * MIB, times=None), busy, size=60 * MIB)
+    with stage.environment("downloader", CONNECTIONS_PER_FILE="6"):
+        serve(stage, large)
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id, seconds=60)
+    assert (summary["downloaded"], summary["failed"]) == (1, 0)
+    assert_stored(stage, large)
+    downloads = stage.control.totals()["downloads"]
+    assert 4 <= downloads["max"] <= 6
+    assert stage.objects_of(large.media_id)[0].etag == stage.control.originals(large.media_id)[0]["etag"]
 
 
 def test_a_session_that_ends_in_the_middle_is_renewed_once_and_all_lanes_go_on(stage: Stage) -> None:

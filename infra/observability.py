@@ -14,6 +14,7 @@ from constructs import Construct
 from infra.service import Service
 
 _MISSING_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
+_UNREAD_SECONDS = 600  # a fact is tallied within seconds, and within a minute where syncs compete
 _MISSING_IS_BAD = cloudwatch.TreatMissingData.BREACHING
 
 
@@ -92,8 +93,12 @@ class Alarms(Construct):
         )
         self._alarm(
             "SummarizerErrors",
-            summarizer.function.metric_errors(period=cdk.Duration.minutes(5), statistic="Sum"),
+            # A message that fails is no error of the function, which reports it and lives; it stays in the inbox.
+            summarizer.inbox.metric_approximate_age_of_oldest_message(
+                period=cdk.Duration.minutes(5), statistic="Maximum"
+            ),
             "The summarizer fails: syncs may stay open and untold. Read its log.",
+            threshold=_UNREAD_SECONDS,
         )
         # Rings at the topic that fails, for its other subscribers; the console shows it in any case.
         self._alarm(
@@ -122,6 +127,7 @@ class Alarms(Construct):
         description: str,
         *,
         comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        threshold: float = 1,
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = _MISSING_IS_FINE,
         rings: bool = True,
@@ -130,7 +136,7 @@ class Alarms(Construct):
             self,
             construct_id,
             metric=metric,
-            threshold=1,
+            threshold=threshold,
             comparison_operator=comparison,
             evaluation_periods=periods,
             treat_missing_data=missing,

@@ -138,7 +138,7 @@ def _redrive(arguments: argparse.Namespace) -> int:
         print(f"{printable(letter.event) or letter.message_id} {printable(letter.media_id)}".rstrip())
     say(f"{len(sent)} message{'' if len(sent) == 1 else 's'} back in the inbox of the {arguments.service}")
     if any(letter.event == SyncRequested.__name__ for letter in sent if letter.service == "authenticator"):
-        say("a sync that failed is not begun again: ask for a new one with `cloud-sync trigger`")
+        say("a sync that failed is not begun again: ask for a new one with `.venv/bin/cloud-sync trigger`")
     return 0
 
 
@@ -155,10 +155,10 @@ def _local_up(arguments: argparse.Namespace) -> int:
         return 0
     folder = "" if arguments.stage_dir == stage.DEFAULT_FOLDER else f" --stage-dir {arguments.stage_dir}"
     print(f"The local stage is up at {brought.endpoint_url}; its GoPro Cloud is {brought.gopro_url}.")
-    print(f"  a sync      cloud-sync trigger --wait{folder}")
+    print(f"  a sync      .venv/bin/cloud-sync trigger --wait{folder}")
     print(f"  by hand     {brought.shell}")
     print(f"  logs        {brought.folder}/ministack.log")
-    print(f"  the end     cloud-sync local down{folder}")
+    print(f"  the end     .venv/bin/cloud-sync local down{folder}")
     return 0
 
 
@@ -185,7 +185,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _deployment(arguments: argparse.Namespace) -> Deployment:
     """The stack that a command is for, which it says."""
     if arguments.env is None:
-        local = _local_stage(arguments.stage_dir, required=arguments.local)
+        # A folder that is named means the stage in it, and never what lies on AWS.
+        named = arguments.stage_dir != stage.DEFAULT_FOLDER
+        local = _local_stage(arguments.stage_dir, required=arguments.local or named)
         if local is not None:
             say(f"on the local stage at {local.endpoint_url}")
             return local
@@ -204,7 +206,9 @@ def _local_stage(folder: Path, *, required: bool) -> Deployment | None:
     if found.is_up:
         return found.deployment
     if required:
-        raise OperatorError(f"The local stage in {folder} does not run. Bring it up again: cloud-sync local up")
+        raise OperatorError(
+            f"The local stage in {folder} does not run. Bring it up again: .venv/bin/cloud-sync local up"
+        )
     return None
 
 

@@ -69,10 +69,10 @@ def watch(
         if view.sync is None and (given_up or waited >= _UNKNOWN_SECONDS):
             raise OperatorError(
                 f"Nobody has heard of a sync {sync_id} in {waited:.0f} s. Is that its id? "
-                "If so, see with `cloud-sync status` whether the summarizer's inbox is being read."
+                "If so, see with `.venv/bin/cloud-sync status` whether the summarizer's inbox is being read."
             )
         if given_up:
-            raise OperatorError(f"Still open after {waited:.0f} s. Go on with: cloud-sync watch {sync_id}")
+            raise OperatorError(f"Still open after {waited:.0f} s. Go on with: .venv/bin/cloud-sync watch {sync_id}")
         time.sleep(0.5 if deployment.endpoint_url else 3.0)
 
 
@@ -110,7 +110,7 @@ def last_sync(deployment: Deployment) -> str:
     syncs = [table.get_item(Key={"sync_id": sync_id, "record": "sync"}).get("Item") for sync_id in open_ids]
     candidates = [sync for sync in syncs if sync] or _all_syncs(table)
     if not candidates:
-        raise OperatorError(f"No sync has run yet {deployment.place}. Start one: cloud-sync trigger")
+        raise OperatorError(f"No sync has run yet {deployment.place}. Start one: .venv/bin/cloud-sync trigger")
     return str(
         max(candidates, key=lambda sync: (sync.get("state") == "OPEN", str(sync.get("requested_at"))))["sync_id"]
     )

@@ -162,7 +162,9 @@ def load(folder: Path) -> Stage:
         processes = tuple(StageProcess(**one) for one in state.pop("processes"))
         return Stage(folder=path.parent, processes=processes, **state)
     except FileNotFoundError as error:
-        raise OperatorError(f"There is no local stage in {path.parent}. Start one: cloud-sync local up") from error
+        raise OperatorError(
+            f"There is no local stage in {path.parent}. Start one: .venv/bin/cloud-sync local up"
+        ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise OperatorError(f"{path} can't be read ({error}); end its processes by hand and delete it.") from error
 

@@ -450,7 +450,7 @@ def test_silence_for_more_than_a_day_rings(prod: Template) -> None:
 
 
 def test_a_failing_summarizer_and_an_undelivered_notification_ring(prod: Template) -> None:
-    assert alarms_on(prod, "Errors", prod.services["summarizer"].function)
+    assert alarms_on(prod, "ApproximateAgeOfOldestMessage", prod.services["summarizer"].inbox)
     assert [a for a in prod.of_type("AWS::CloudWatch::Alarm") if a["MetricName"] == "NumberOfNotificationsFailed"]
 
 

@@ -133,9 +133,10 @@ def test_a_command_goes_to_aws_when_it_says_so_or_no_stage_is_up(
     local: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert deployment_for("--stage-dir", local, "--env", "prod").stack_name == "cloud-sync-prod"
+    monkeypatch.setattr(stage, "DEFAULT_FOLDER", Path(local))
     monkeypatch.setattr(stage, "is_this_stage", lambda *_: False)
 
-    assert deployment_for("--stage-dir", local).endpoint_url is None
+    assert deployment_for().endpoint_url is None
     assert capsys.readouterr().err.endswith("cloud-sync: on cloud-sync-dev in eu-central-1\n")
 
 
@@ -144,6 +145,8 @@ def test_a_local_stage_that_does_not_run_is_not_taken_for_one(local: str, monkey
 
     with pytest.raises(OperatorError, match="does not run"):
         deployment_for("--stage-dir", local, "--local")
+    with pytest.raises(OperatorError, match="does not run"):
+        deployment_for("--stage-dir", local)  # and not on AWS, where nobody meant to be
     with pytest.raises(OperatorError, match="There is no local stage"):
         deployment_for("--stage-dir", f"{local}/elsewhere", "--local")
 

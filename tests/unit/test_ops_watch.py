@@ -77,7 +77,7 @@ def test_watching_ends_with_the_close(deployment: Deployment, capsys: pytest.Cap
 def test_watching_gives_up_when_it_was_told_to(deployment: Deployment) -> None:
     put_sync(deployment, "s")
 
-    with pytest.raises(OperatorError, match=r"Still open after 0 s\. Go on with: cloud-sync watch s"):
+    with pytest.raises(OperatorError, match=r"Still open after 0 s\. Go on with: .venv/bin/cloud-sync watch s"):
         watch(deployment, "s", timeout=0)
 
 

@@ -100,7 +100,7 @@ class AuthenticationFailed(Event):
 
     reason: str  # in words for the operator
     remedy: str  # what to do about it
-    session_version: int = 0  # the version that could not be replaced; 0 before the first
+    session_version: int = 0  # of the session that could not be replaced; 0 when the sync got none to begin with
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,10 @@ def why_to_close(sync: Sync) -> ClosedBecause | None:
     if sync.expected is not None:
         return "complete" if sync.settled_media == sync.expected else None
     if sync.listing_problem:
-        return "listing_failed"
-    # A medium is told only once the walk is over: who has heard of one knows that the listing had its session.
-    if sync.session_problem and not sync.discovered:
+        return "auth_failed" if sync.session_problem else "listing_failed"
+    # Only a sync that never had a session is over by this. Of one whose session could not be renewed the listing tells
+    # the outcome: that session may last until its end, or have lasted, though no word of it is here yet.
+    if sync.session_problem and not sync.session_version and not sync.discovered:
         return "auth_failed"
     return None
 

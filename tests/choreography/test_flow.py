@@ -8,7 +8,7 @@ import pytest
 
 from tests.choreography.conftest import Stage
 from tests.choreography.stage import Choreography, Context, bodies
-from tests.gopro_cloud import Generated, Library, Medium, Series, Shape
+from tests.gopro_cloud import DEMO_CREDENTIALS, Generated, Library, Medium, Series, Shape
 from tests.gopro_cloud.faults import Answer, Drop
 
 
@@ -220,6 +220,22 @@ def test_a_session_that_dies_in_the_middle_is_renewed_and_nothing_fails(stage: S
         system.run()
         (summary,) = system.events("SyncCompleted", sync_id)
         assert (summary["downloaded"], summary["failed"]) == (4, 0)
+
+
+def test_a_session_that_dies_for_good_while_the_library_is_listed_fails_the_sync(stage: Stage) -> None:
+    no_password = {key: DEMO_CREDENTIALS[key] for key in ("client_id", "client_secret", "refresh_token")}
+    with stage(credentials=no_password, LANE_WAIT_SECONDS="3") as system:
+        serve(system, video(1))
+        system.cloud.configure_account(expires_in=4)
+        sync_id = system.put("SyncRequested", {})
+        system.run("authenticator")
+        system.cloud.tokens.revoke_access()
+        system.cloud.tokens.blacklist_refresh()
+        system.run()
+        (summary,) = system.events("SyncFailed", sync_id)
+        assert summary["closed_because"] == "auth_failed"
+        assert "revoked" in summary["reason"]
+        assert len(system.notifications()) == 1
 
 
 def test_a_request_with_mistakes_is_answered_with_what_is_wrong(stage: Stage) -> None:

@@ -23,6 +23,7 @@ from services.summarizer.sync import ClosedBecause, Sync
 
 NOW = BEGIN + timedelta(hours=1)
 REVOKED = AuthenticationFailed(sync_id=SYNC, reason="the refresh token was revoked", remedy="Sign in again.")
+NOT_RENEWED = replace(REVOKED, session_version=1)
 BROKEN = LibraryListingFailed(sync_id=SYNC, reason="its API has changed")
 
 
@@ -50,6 +51,8 @@ def closed(facts: Sequence[Event], because: ClosedBecause) -> Sync:
         ([listed(0)], "complete"),
         ([requested(), REVOKED], "auth_failed"),
         ([requested(refused="unknown filter"), REVOKED], "auth_failed"),
+        ([requested(), NOT_RENEWED], None),
+        ([requested(), NOT_RENEWED, BROKEN], "auth_failed"),
         ([*a_sync_of(2), REVOKED], None),
         ([discovered("m0"), REVOKED], None),
         ([requested(), BROKEN], "listing_failed"),
@@ -67,6 +70,8 @@ def closed(facts: Sequence[Event], because: ClosedBecause) -> Sync:
         "nothing_new",
         "no_session",
         "a_refused_request",
+        "a_session_that_could_not_be_renewed_and_may_still_do_or_have_done",
+        "a_session_that_could_not_be_renewed_and_did_not_do",
         "a_session_that_fails_after_the_listing",
         "a_session_that_fails_while_the_end_of_the_listing_is_on_its_way",
         "no_listing",

@@ -20,6 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from moto import mock_aws
 
 from tests.gopro_cloud import DEMO_CREDENTIALS, FakeGoProCloud
+from tests.moto_s3 import take_bytearrays
 from tests.template import Resource, ServiceWiring, Template
 
 REGION = "eu-central-1"
@@ -214,6 +215,7 @@ def running(
     }
     with mock.patch.dict(os.environ, aws), mock_aws():
         session = boto3.Session(region_name=REGION)
+        take_bytearrays(session.events)
         physical = _create(template, session, credentials)
         handlers = {}
         for name, wiring in template.services.items():

@@ -264,18 +264,28 @@ def test_a_filtered_sync_takes_only_what_was_asked_for(stage: Stage) -> None:
 def test_a_download_that_runs_out_of_time_goes_on_in_further_invocations(stage: Stage) -> None:
     long = video(1, contents=(Generated(11 * (1 << 20), "long"),), etag_part_bytes=5 * (1 << 20))
 
-    class Short(Context):
-        """Every look at the clock costs a second; ten of them are left before a pause is due."""
-
-        def get_remaining_time_in_millis(self) -> int:
-            self.remaining_seconds -= 1
-            return int(self.remaining_seconds * 1000)
-
     with stage() as system:
+
+        def parts() -> int:
+            s3, bucket = system.client("s3"), system.output("MediaBucketName")
+            uploads = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+            listed = [s3.list_parts(Bucket=bucket, Key=u["Key"], UploadId=u["UploadId"]) for u in uploads]
+            return sum(len(answer.get("Parts", [])) for answer in listed)
+
+        class Short(Context):
+            """Its last minute begins as soon as it has stored a part."""
+
+            def __init__(self) -> None:
+                super().__init__("downloader")
+                self.before = parts()
+
+            def get_remaining_time_in_millis(self) -> int:
+                return 59_000 if parts() > self.before else 800_000
+
         serve(system, long)
         sync_id = system.put("SyncRequested", {})
         system.run("authenticator", "lister", "summarizer")
-        system.contexts["downloader"] = lambda: Short("downloader", 70.5)
+        system.contexts["downloader"] = Short
         system.run()
         assert len(system.events("MediaDownloadPaused", sync_id)) >= 1
         assert len(system.events("SyncCompleted", sync_id)) == 1

@@ -42,6 +42,7 @@ from tests.gopro_cloud.faults import (
     WrongRange,
     ZeroBytes,
 )
+from tests.moto_s3 import take_bytearrays
 
 MIB = 1 << 20
 TABLE, BUCKET = "library", "media"
@@ -149,8 +150,7 @@ def stage(cloud: FakeGoProCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket=BUCKET)
-        # moto reads no bytearray, which S3's own client sends without a copy.
-        s3.meta.events.register_first("before-send.s3", _as_bytes)
+        take_bytearrays(s3.meta.events)
         resource = boto3.resource("dynamodb", region_name="us-east-1")
         keys = [("media_id", "S", "HASH"), ("item", "N", "RANGE")]
         resource.create_table(
@@ -160,11 +160,6 @@ def stage(cloud: FakeGoProCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
             BillingMode="PAY_PER_REQUEST",
         )
         yield Stage(cloud, s3, resource.meta.client)
-
-
-def _as_bytes(request: Any, **_: Any) -> None:
-    if isinstance(request.body, bytearray):
-        request.body = bytes(request.body)
 
 
 def video(*faults: Fault, **fields: Any) -> Medium:

@@ -1,7 +1,7 @@
 """Which hosts may be talked to: exact names over https, and loopback only where it is named."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import provisional as web
 from hypothesis import strategies as st
 from urllib3.util import parse_url
@@ -95,6 +95,8 @@ def test_the_setting_is_a_comma_list() -> None:
         AllowedHosts.parse("").check("https:///file")
 
 
+@example(f"https://{CDN[:-3]}\n{CDN[-3:]}/file")
+@example(f"https://{CDN}:99999/file")
 @given(web.urls() | st.text() | st.text().map(lambda text: f"https://{CDN}{text}/file"))
 def test_what_is_allowed_leads_where_it_seems_to_for_the_library_that_goes_there(url: str) -> None:
     if allowed(url):

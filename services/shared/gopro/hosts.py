@@ -45,9 +45,12 @@ class AllowedHosts:
 
 
 def _parse(url: str) -> tuple[SplitResult, str]:
+    # urlsplit drops some characters silently that the libraries which go there take, or refuse, in other ways.
+    plain = url.isascii() and url.isprintable() and " " not in url
     with suppress(ValueError):
-        parts = urlsplit(url)
+        parts = urlsplit(url if plain else "")
         host = (parts.hostname or "").lower()
+        _ = parts.port  # raises when it is none
         if parts.username is not None or parts.password is not None:
             raise ForbiddenHost(f"a URL for {host} carries a user name")
         return parts, host

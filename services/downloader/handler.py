@@ -24,10 +24,10 @@ from services.shared.settings import from_environment
 from services.shared.slices import PAUSE_SECONDS
 
 SOURCE = "cloud-sync.downloader"
-# What the interpreter and its libraries take beside the part that is in hand, and S3's copy of it.
+# What the interpreter and its libraries take. Of the rest, half is for the parts in hand and half a margin.
 _RUNTIME_BYTES = 300_000_000
-# Completing a large upload can take S3 minutes.
-# A part goes out with the checksum that S3 checks it by: hashing it a second time, to sign it, would only cost time.
+# Completing a large upload can take S3 minutes. A part goes out with the checksum that S3 checks it by: to hash it once
+# more, to sign it, would only cost time.
 _S3 = Config(
     read_timeout=300,
     retries={"mode": "standard", "max_attempts": 6},

@@ -8,16 +8,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.shared.errors import TransientError
+from services.shared.tables import read_items
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 DOWNLOADING, STORED, FAILED = "DOWNLOADING", "STORED", "FAILED"
 MEDIUM = 0  # the item number of a medium's own record
-
-_BATCH = 100  # keys a BatchGetItem takes
-_TRIES = 8  # in a row that bring nothing
 
 
 def medium_records(
@@ -33,21 +30,6 @@ def medium_records(
     `client` is the client of a DynamoDB resource (`resource.meta.client`), which takes and gives plain values.
     Raises `TransientError` when DynamoDB keeps leaving keys unprocessed.
     """
-    found: dict[str, dict[str, Any]] = {}
-    ids = list(dict.fromkeys(media_ids))  # DynamoDB refuses to be asked for a key twice
-    for start in range(0, len(ids), _BATCH):
-        keys: list[Any] = [{"media_id": media_id, "item": MEDIUM} for media_id in ids[start : start + _BATCH]]
-        idle = 0
-        while keys:
-            answer = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-            for record in answer["Responses"].get(table, []):
-                found[str(record["media_id"])] = record
-            left: list[Any] = list(answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"])
-            # Keys are left when the answer is full at 16 MB, or when the table is asked for more than it can take.
-            idle = 0 if len(left) < len(keys) else idle + 1
-            if idle == _TRIES:
-                raise TransientError(f"DynamoDB left {len(left)} keys of {table} unprocessed")
-            if left:
-                sleep(0.05 * 2**idle * (0.5 + jitter()))
-            keys = left
-    return found
+    ids = dict.fromkeys(media_ids)  # DynamoDB refuses to be asked for a key twice
+    keys = [{"media_id": media_id, "item": MEDIUM} for media_id in ids]
+    return {str(record["media_id"]): record for record in read_items(client, table, keys, sleep=sleep, jitter=jitter)}

@@ -19,6 +19,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from services.shared.errors import TransientError
+from services.shared.tables import read_items
 from services.summarizer.sync import Medium, Sync
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ MEDIA_PER_WRITE = 98  # beside them, a transaction of at most 100 actions holds 
 _RECORD = "sync"
 _MEDIUM = "medium#"
 _UNSETTLED = "#unsettled"
-_KEYS_PER_READ = 100
-_TRIES = 8
 # Writes that collided are tried again this often, in about eight seconds altogether, while the messages wait.
 _CONFLICT_TRIES = 12
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
@@ -96,23 +95,9 @@ class SyncsTable:
 
     def media(self, sync_id: str, media_ids: Collection[str]) -> dict[str, Medium]:
         """Of these media, those that the sync knows. Raises `TransientError` when DynamoDB doesn't give them all."""
-        found: dict[str, Medium] = {}
-        ids = list(media_ids)
-        for start in range(0, len(ids), _KEYS_PER_READ):
-            keys = [_key(sync_id, _MEDIUM + media_id) for media_id in ids[start : start + _KEYS_PER_READ]]
-            for _ in range(_TRIES):
-                request: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
-                answer = self._client.batch_get_item(RequestItems=request)
-                for item in answer["Responses"].get(self._table, []):
-                    medium = _read(item, Medium)
-                    found[medium.media_id] = medium
-                left = answer["UnprocessedKeys"].get(self._table)
-                if not left:
-                    break
-                keys = list(left["Keys"])
-            else:
-                raise TransientError(f"DynamoDB left {len(keys)} keys of {self._table} unprocessed")
-        return found
+        keys = [_key(sync_id, _MEDIUM + media_id) for media_id in media_ids]
+        items = read_items(self._client, self._table, keys, sleep=self._sleep, jitter=self._jitter)
+        return {medium.media_id: medium for medium in (_read(item, Medium) for item in items)}
 
     def all_media(self, sync_id: str) -> list[Medium]:
         """Every medium of the sync."""

@@ -9,10 +9,10 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format synth docs lock clean
+.PHONY: help setup demo test check format synth docs bench bench-sync lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 setup: .venv/.python .venv/.package .stage/.ready node_modules/.ready ## install everything into this folder; again costs nothing
 
@@ -39,18 +39,26 @@ synth: setup ## write the production template to cdk.out
 docs: setup ## write docs/events/ anew from the event classes and the synthesized rules
 	$(VENV) .venv/bin/python docs/events/generate.py
 
+bench: setup .bench/.ready ## measure the transfer beside other tools, and write docs/performance.md anew
+	$(VENV) .venv/bin/python -m bench.transfer
+
+bench-sync: setup .bench/.ready .bench/peer/.ready ## measure whole syncs beside another tool, and write docs/performance-sync.md anew
+	$(VENV) .venv/bin/python -m bench.sync
+
 lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes newer versions
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	$(LOCK) --group bootstrap -c requirements/dev.txt -o requirements/bootstrap.txt
 	$(LOCK) --group stage -o requirements/stage.txt
 	$(LOCK) --group checksums -c requirements/runtime.txt -o requirements/checksums.txt
+	$(LOCK) --group bench -c requirements/runtime.txt -o requirements/bench.txt
+	$(LOCK) --group bench-peer -o requirements/bench-peer.txt
 	$(NPM) install --package-lock-only
 
 clean: ## delete all that setup, synth and the tests made
 	@if ls .local*/state.json >/dev/null 2>&1; then \
 		echo "A local stage is up; end it first with: .venv/bin/cloud-sync local down" >&2; exit 1; fi
-	rm -rf .venv .stage .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .stage .bench .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.python: requirements/dev.txt requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -73,6 +81,16 @@ clean: ## delete all that setup, synth and the tests made
 	.venv/bin/python -m venv --without-pip .stage/venv
 	.venv/bin/python -m infra.wheels requirements/stage.txt --python .stage/venv/bin/python
 	.venv/bin/python -m infra.wheels requirements/checksums.txt --target .stage/awscrt
+	@touch $@
+
+.bench/.ready: .venv/.python requirements/bench.txt
+	.venv/bin/python -m venv --clear --without-pip .bench/venv
+	.venv/bin/python -m infra.wheels requirements/bench.txt --python .bench/venv/bin/python
+	@touch $@
+
+.bench/peer/.ready: .venv/.python requirements/bench-peer.txt
+	.venv/bin/python -m venv --clear --without-pip .bench/peer
+	.venv/bin/python -m infra.wheels requirements/bench-peer.txt --python .bench/peer/bin/python
 	@touch $@
 
 node_modules/.ready: .venv/.python package.json package-lock.json

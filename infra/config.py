@@ -156,6 +156,8 @@ class Settings:
     retry_base_seconds: float = _setting(30.0, _above_zero(300))  # the downloader's first wait
     concurrency: int = _setting(5, _whole(2, 1000))  # downloads at once; fewer than 2 no event source can do
     gopro_connections: int = _setting(40, _whole(1, 64))  # to the CDN, over all downloads
+    stall_kilobytes_per_second: int = _setting(16, _whole(1, 10_000))  # a connection that brings less than this …
+    stall_seconds: int = _setting(30, _whole(1, 45))  # … for so long is opened anew; less than a pause needs
     sync_deadline_hours: float = _setting(12.0, _above_zero(72))
     max_media_per_sync: int = _setting(1000, _whole(1, 100_000))
     max_gigabytes_per_sync: int = _setting(4000, _whole(1, 1_000_000))

@@ -141,8 +141,12 @@ class CloudSync(cdk.Stack):
                 "LANE_WAIT_SECONDS": f"{settings.lane_wait_seconds:g}",
                 "MEMORY_MEGABYTES": str(settings.downloader_memory_mb),
                 "CONNECTIONS_PER_FILE": str(max(1, settings.gopro_connections // settings.concurrency)),
+                "STALL_BYTES_PER_SECOND": str(settings.stall_kilobytes_per_second * 1000),
+                "STALL_SECONDS": str(settings.stall_seconds),
                 # botocore's own signer; the native one copies what it signs.
                 "BOTO_DISABLE_CRT": "true",
+                # Buffers go back to the system when they are let go of, instead of adding up file by file.
+                "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
             },
         )
         service.may("secretsmanager:GetSecretValue", on=store.session_arn)

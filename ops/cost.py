@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.downloader.origin import Version
-from services.downloader.upload import MIB, choose_part_size
+from services.downloader.transfer import Limits, Version
 
 PRICES_OF = "us-east-1, USD, list prices as of November 2026, without free tiers"
 NIGHTS = 30.4
@@ -48,7 +47,7 @@ def month(use: Use) -> list[tuple[str, float]]:
     media = use.media_per_night * NIGHTS
     gigabytes = media * use.gigabytes_each
     size = max(1, int(use.gigabytes_each * 1e9))
-    part_size = choose_part_size(Version(size=size, etag=""), memory_bytes=256 * MIB)
+    part_size = Limits().part_size(Version(size=size, etag=""))
     parts = media * -(-size // part_size)
     seconds = gigabytes * 1e3 / use.megabytes_per_second + media  # one more for what isn't bytes
     return [

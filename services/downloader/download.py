@@ -7,21 +7,24 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from services.downloader.keys import object_key, object_metadata, other_key
+from services.downloader.keys import is_copy, object_key, object_metadata, other_key
 from services.downloader.lease import AlreadyStored, Busy, Lease, Library
 from services.downloader.manifest import Original, assign_items, read_manifest
-from services.downloader.origin import Origin, OriginBroken, OriginChanged, Version
-from services.downloader.transfer import transfer
-from services.downloader.upload import (
-    SMALLEST_PART,
+from services.downloader.transfer import (
+    Bucket,
     KeyOccupied,
-    MediaBucket,
+    Limits,
+    Origin,
+    OriginBroken,
+    OriginChanged,
+    Pace,
     StoredObject,
     Upload,
     UploadGone,
-    choose_part_size,
+    Version,
+    WirePool,
+    copy,
 )
-from services.downloader.wire import Wire
 from services.shared.errors import PermanentError, TransientError, reason_of
 from services.shared.events import (
     Event,
@@ -67,6 +70,7 @@ class _Work:
     lease: Lease
     heartbeat: Heartbeat
     lane: Lane
+    wires: WirePool
     files: dict[int, dict[str, Any]] = field(default_factory=dict)  # the file records, by item
     bytes_under_way: int = 0
     parts_under_way: int = 0
@@ -92,26 +96,23 @@ class Downloader:
         self,
         *,
         gopro: GoProClient,
-        connections: int,
         hosts: AllowedHosts,
         library: Library,
-        bucket: MediaBucket,
+        bucket: Bucket,
         lane: Callable[[Event, Message, Callable[[float], None]], Lane],
-        part_memory_bytes: int,
+        limits: Limits,
+        pace: Pace,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`lane` makes one for a message, which waits with the `sleep` that it is given.
-
-        `connections`: to the origin, for one file. `part_memory_bytes`: the most that all parts in hand may take.
-        """
+        """`lane` makes one for a message, which waits with the `sleep` that it is given."""
         self._gopro = gopro
-        self._connections = connections
         self._hosts = hosts
         self._library = library
         self._bucket = bucket
         self._lane = lane
-        self._part_memory = part_memory_bytes
+        self._limits = limits
+        self._pace = pace
         self._monotonic = monotonic
         self._sleep = sleep
 
@@ -124,7 +125,7 @@ class Downloader:
             for work in held:
                 self._library.renew(work.lease, bytes_done=work.bytes_done)
 
-        with Heartbeat(message, beat) as heartbeat:
+        with Heartbeat(message, beat) as heartbeat, WirePool(self._pace) as wires:
             taken = self._library.take(event)
             if isinstance(taken, AlreadyStored):
                 return [self._downloaded(event, taken.epoch, already_stored=taken.sync_id != event.sync_id)]
@@ -133,7 +134,7 @@ class Downloader:
                     raise WaitingForLease("another worker has this medium", retry_after=taken.seconds_left)
                 return [_paused(event, hops=event.hops)]  # a fresh message: waiting is nobody's failure
             lane = self._lane(event, message, sleep_within(message.remaining_seconds, self._sleep))
-            work = _Work(event, message, taken, heartbeat, lane)
+            work = _Work(event, message, taken, heartbeat, lane, wires)
             held.append(work)
             try:
                 self._store_medium(work)
@@ -211,14 +212,14 @@ class Downloader:
         )
 
     def _store_file(self, work: _Work, item: int, original: Original) -> None:
-        def resolve() -> str:
+        def renew() -> str:
             listing = work.lane.call(lambda token: self._gopro.download_listing(token, work.event.media_id))
             for fresh in read_manifest(listing, item_count=work.event.item_count).originals:
                 if fresh.origin == original.origin:
                     return fresh.url
             raise OriginalsMissing(f"GoPro no longer offers {original.origin}")
 
-        origin = Origin(original.url, resolve, hosts=self._hosts)
+        origin = Origin(original.url, renew, wires=work.wires, check=self._hosts.check)
         for _ in range(_RESTARTS):
             work.bytes_under_way = work.parts_under_way = 0
             if not work.may_go_on():
@@ -227,78 +228,66 @@ class Downloader:
                 self._try_to_store(work, item, original, origin)
             except (OriginChanged, UploadGone, KeyOccupied) as error:
                 logger.warning("A file starts over", item=item, why=str(error))
+                if isinstance(error, KeyOccupied):
+                    self._abort(work.files[item])  # nothing can come of it any more
             else:
                 return
         raise TransientError(f"{original.origin} kept changing while it was stored")
 
     def _try_to_store(self, work: _Work, item: int, original: Original, origin: Origin) -> None:
-        wire = Wire()
-        try:
-            # The first bytes tell the version. No more than the smallest part is asked for: all of them will be used.
-            stream = origin.open(wire, 0, SMALLEST_PART)
-            version = stream.version
+        def plan(version: Version) -> Upload | StoredObject:
             if version.size == 0:
                 raise OriginBroken("the origin's file is empty")
-            ready = self._upload_for(work, item, original, version)
-            if isinstance(ready, StoredObject):
-                self._save_stored(work, item, original, version, ready, parts=1)
-                return
+            return self._upload_for(work, item, original, version)
 
-            def progress(stored: int) -> None:
-                work.bytes_under_way, work.parts_under_way = stored, len(ready.parts)
+        def progress(upload: Upload) -> None:
+            work.bytes_under_way, work.parts_under_way = upload.bytes_done, len(upload.parts)
 
-            progress(ready.bytes_done)
-            if not transfer(
-                origin,
-                self._bucket,
-                ready,
-                opened=(wire, stream),
-                connections=min(self._connections, max(1, self._part_memory // ready.part_size)),
-                may_go_on=work.may_go_on,
-                progress=progress,
-                sleep=self._sleep,
-            ):
-                raise SliceOver
-        finally:
-            wire.close()
-        if not work.may_go_on():
-            raise SliceOver  # completing can take S3 minutes
-        try:
-            stored = self._bucket.complete(ready)
-        except (UploadGone, KeyOccupied) as error:
-            # Completed before, by a worker that could not say so any more? The object tells.
-            found = self._bucket.find(ready.key)
-            if found and isinstance(error, KeyOccupied):
-                self._bucket.abort(ready.key, ready.upload_id)  # nothing can come of it any more
-            if found is None or not found.is_copy_of(version, media_id=work.event.media_id, item=item):
-                raise
-            stored = found
-        self._save_stored(work, item, original, version, stored, parts=ready.part_count)
+        copied = copy(
+            origin,
+            self._bucket,
+            plan,
+            limits=self._limits,
+            may_go_on=work.may_go_on,
+            progress=progress,
+            sleep=self._sleep,
+        )
+        if copied is None:
+            raise SliceOver
+        stored = copied.object
+        self._save(work, item, original, copied.version, stored.key, status=STORED, part_count=copied.parts,
+                   etag=stored.etag, checksum=stored.checksum, proof=stored.proof(copied.version))  # fmt: skip
+        work.bytes_under_way = work.parts_under_way = 0
 
     def _upload_for(self, work: _Work, item: int, original: Original, version: Version) -> Upload | StoredObject:
         """The upload to go on with: the one begun earlier if it is of this version, else a new one.
 
         Or the object, where it is in the bucket already.
         """
-        event, record = work.event, work.files.get(item)
+        record = work.files.get(item)
         if record and record.get("upload_id"):
-            key, upload_id = str(record["key"]), str(record["upload_id"])
             if Version(size=int(record["size"]), etag=str(record["origin_etag"])) == version:
+                upload_id, key, part_size = str(record["upload_id"]), str(record["key"]), int(record["part_size"])
                 try:
-                    return self._bucket.resume(upload_id, key, version, part_size=int(record["part_size"]))
+                    return self._bucket.resume(upload_id, key, version, part_size=part_size)
                 except UploadGone:
                     logger.info("The upload begun earlier is gone", item=item)
             else:
                 # First this, then a new one: there is never more than one live upload of an item.
-                self._bucket.abort(key, upload_id)
+                self._abort(record)
+        # Completed before, by a worker that could not say so any more? The object tells.
         key = str(record["key"]) if record else self._new_key(work, item, original)
         for candidate in (key, other_key(key, version.etag)):
             found = self._bucket.find(candidate)
             if found is None:
                 return self._begin(work, item, original, version, candidate)
-            if found.is_copy_of(version, media_id=event.media_id, item=item):
+            if is_copy(found, version, media_id=work.event.media_id, item=item):
                 return found
         raise PermanentError(f"other objects lie at {key} and at the key that would take its place")
+
+    def _abort(self, record: Mapping[str, Any]) -> None:
+        if record.get("upload_id"):
+            self._bucket.abort(str(record["key"]), str(record["upload_id"]))
 
     def _new_key(self, work: _Work, item: int, original: Original) -> str:
         taken = {str(record["key"]) for record in work.files.values()}
@@ -308,22 +297,14 @@ class Downloader:
         metadata = object_metadata(
             work.event, item=item, name=original.name, origin_etag=version.etag, origin_size=version.size
         )
-        part_size = choose_part_size(version, memory_bytes=self._part_memory)
-        upload = self._bucket.begin(key, version, part_size=part_size, metadata=metadata)
+        upload = self._bucket.begin(key, version, limits=self._limits, metadata=metadata)
+        begun: dict[str, str | int] = {"upload_id": upload.upload_id, "part_size": upload.part_size}
         try:
-            self._save(work, item, original, version, key, status=UPLOADING, part_size=part_size,
-                       part_count=upload.part_count, upload_id=upload.upload_id)  # fmt: skip
+            self._save(work, item, original, version, key, status=UPLOADING, part_count=upload.part_count, **begun)
         except BaseException:
-            self._bucket.abort(key, upload.upload_id)  # nobody will know of it
+            self._abort({"key": key, **begun})  # nobody will know of it
             raise
         return upload
-
-    def _save_stored(
-        self, work: _Work, item: int, original: Original, version: Version, stored: StoredObject, *, parts: int
-    ) -> None:
-        self._save(work, item, original, version, stored.key, status=STORED, part_count=parts, etag=stored.etag,
-                   checksum=stored.checksum, proof=stored.proof(version))  # fmt: skip
-        work.bytes_under_way = work.parts_under_way = 0
 
     def _save(self, work: _Work, item: int, original: Original, version: Version, key: str, **more: str | int) -> None:
         record: Mapping[str, Any] = {

@@ -7,12 +7,11 @@ import boto3
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 
 from services.downloader.download import Downloader
 from services.downloader.lease import Library
 from services.downloader.settings import Settings
-from services.downloader.upload import MediaBucket
+from services.downloader.transfer import S3_CONFIG, Bucket, Limits, Pace
 from services.shared.bus import Bus
 from services.shared.events import Event, MediaDiscovered, MediaDownloadPaused, SessionRejected
 from services.shared.gopro.client import GoProClient
@@ -24,16 +23,8 @@ from services.shared.settings import from_environment
 from services.shared.slices import PAUSE_SECONDS
 
 SOURCE = "cloud-sync.downloader"
-# What the interpreter and its libraries take. Of the rest, half is for the parts in hand and half a margin.
+# What the interpreter and its libraries take, and a margin. The rest is for the parts in hand.
 _RUNTIME_BYTES = 300_000_000
-# Completing a large upload can take S3 minutes. A part goes out with the checksum that S3 checks it by: to hash it once
-# more, to sign it, would only cost time.
-_S3 = Config(
-    read_timeout=300,
-    retries={"mode": "standard", "max_attempts": 6},
-    max_pool_connections=64,
-    s3={"payload_signing_enabled": False},
-)
 
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
@@ -59,12 +50,15 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
 
     downloader = Downloader(
         gopro=gopro,
-        connections=settings.connections_per_file,
         hosts=hosts,
         library=Library(dynamodb, settings.library_table),
-        bucket=MediaBucket(session.client("s3", config=_S3), settings.media_bucket),
+        bucket=Bucket(session.client("s3", config=S3_CONFIG), settings.media_bucket),
         lane=lane,
-        part_memory_bytes=(settings.memory_megabytes * 1_000_000 - _RUNTIME_BYTES) // 2,
+        limits=Limits(
+            connections=settings.connections_per_file,
+            memory_bytes=settings.memory_megabytes * 1_048_576 - _RUNTIME_BYTES,
+        ),
+        pace=Pace(bytes_per_second=settings.stall_bytes_per_second, seconds=settings.stall_seconds),
     )
     return Inbox(
         bus,

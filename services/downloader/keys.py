@@ -5,8 +5,9 @@ import re
 import unicodedata
 from collections.abc import Collection
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from services.downloader.transfer import StoredObject, Version
 from services.shared.events import MediumEvent
 
 PREFIX = "gopro/"
@@ -71,6 +72,17 @@ def object_metadata(medium: MediumEvent, *, item: int, name: str, origin_etag: s
         "origin-etag": quote(origin_etag),
         "origin-size": str(origin_size),
     }
+
+
+def is_copy(stored: StoredObject, version: Version, *, media_id: str, item: int) -> bool:
+    """Whether an object is that version of that original, by its size and what `object_metadata` wrote on it."""
+    said = {name: unquote(value) for name, value in stored.metadata.items()}
+    return (
+        stored.size == version.size
+        and said.get("media-id") == media_id
+        and said.get("item") == str(item)
+        and said.get("origin-etag") == version.etag
+    )
 
 
 def _clipped(text: str) -> str:

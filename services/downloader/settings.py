@@ -15,3 +15,5 @@ class Settings(ServiceSettings):
     lane_wait_seconds: float
     memory_megabytes: int  # of the function
     connections_per_file: int  # to GoPro's CDN
+    stall_bytes_per_second: float  # a source that gives less than this …
+    stall_seconds: float  # … for so long is given up and opened anew

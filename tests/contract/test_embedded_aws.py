@@ -7,49 +7,23 @@ import subprocess
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import boto3
 import pytest
 from awscrt import checksums
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ops.local.embedded_aws import MINISTACK_VERSION
-from ops.local.emulator import ACCOUNT, REGION, start_emulator
-from ops.local.processes import end, marked
+from ops.local.emulator import ACCOUNT, REGION
 from ops.local.toolchain import EmulatorTools
+from tests.contract.embedded_aws import EmbeddedAws
 
 MIB = 1024 * 1024
-
-
-@dataclass
-class EmbeddedAws:
-    endpoint_url: str
-    clients: dict[str, Any] = field(default_factory=dict)
-
-    def client(self, name: str) -> Any:
-        if name not in self.clients:
-            session = boto3.Session("test", "test", region_name=REGION)
-            config = Config(proxies={}, retries={"total_max_attempts": 1})
-            self.clients[name] = session.client(name, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]
-        return self.clients[name]
-
-
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    mark = uuid.uuid4().hex
-    try:
-        _, endpoint_url = start_emulator(EmulatorTools.find(), tmp_path_factory.mktemp("embedded-aws"), mark)
-        yield EmbeddedAws(endpoint_url)
-    finally:
-        end([], mark)
-    assert not marked(mark)
 
 
 @pytest.fixture

@@ -54,3 +54,12 @@ def test_the_infrastructure_imports_no_service_code() -> None:
 
 def test_services_import_neither_infrastructure_nor_operations_nor_tests() -> None:
     assert breaches(ROOT / "services", "infra", "ops", "tests") == []
+
+
+def test_the_transfer_engine_knows_neither_lambda_nor_gopro() -> None:
+    engine = ROOT / "services" / "downloader" / "transfer"
+    own = ("services.downloader.transfer", "services.shared.errors", "services.shared.retry_after")
+    assert imported_below(engine)
+    strangers = [(file, name) for file, name in breaches(engine, "services") if not name.startswith(own)]
+    assert strangers == []
+    assert breaches(engine, "aws_lambda_powertools", "aws_xray_sdk") == []

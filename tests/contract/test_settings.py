@@ -22,7 +22,8 @@ def settings_of(service: ServiceWiring) -> type:
 
 def ours(service: ServiceWiring) -> dict[str, object]:
     """The variables that are not for the libraries."""
-    return {name: value for name, value in service.environment.items() if not name.startswith(("POWERTOOLS_", "BOTO_"))}
+    libraries = ("POWERTOOLS_", "BOTO_", "MALLOC_")
+    return {name: value for name, value in service.environment.items() if not name.startswith(libraries)}
 
 
 def test_a_function_is_given_exactly_what_it_reads(service: ServiceWiring) -> None:

@@ -231,6 +231,17 @@ class Stage:
         answer = self.client("s3").list_multipart_uploads(Bucket=self.outputs["MediaBucketName"])
         return list(answer.get("Uploads", []))
 
+    def parts_of(self, upload: Mapping[str, Any]) -> int:
+        """How many parts of it have arrived."""
+        answer = self.client("s3").list_parts(**self._named(upload))
+        return len(answer.get("Parts", []))
+
+    def abort(self, upload: Mapping[str, Any]) -> None:
+        self.client("s3").abort_multipart_upload(**self._named(upload))
+
+    def _named(self, upload: Mapping[str, Any]) -> dict[str, str]:
+        return {"Bucket": self.outputs["MediaBucketName"], "Key": upload["Key"], "UploadId": upload["UploadId"]}
+
     def library_record(self, media_id: str, item: int = 0) -> dict[str, Any] | None:
         table = self.deployment.table("LibraryTableName")
         answer = table.get_item(Key={"media_id": media_id, "item": item}, ConsistentRead=True)
@@ -335,7 +346,7 @@ class Stage:
             for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
                 s3.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
         for upload in self.uploads():
-            s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            self.abort(upload)
 
     def end(self) -> None:
         """Takes it down, and proves that nothing is left."""

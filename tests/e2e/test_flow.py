@@ -156,6 +156,24 @@ def test_a_failing_medium_is_retried_with_the_planned_waits_then_kept_and_redriv
     eventually(lambda: len(stage.notifications(sync_id)) == 2, what="the notification of the amendment")
 
 
+def test_a_redrive_after_its_upload_was_aborted_begins_a_fresh_one(stage: Stage) -> None:
+    bad = video(1, Drop(at_bytes=12 * MIB, times=None), size=20 * MIB)
+    serve(stage, bad)
+    sync_id = stage.trigger()
+    assert summary_of(stage, sync_id)["failed"] == 1
+    eventually(stage.dead_letters, what="the dead letter")
+    (upload,) = stage.uploads()
+    assert stage.parts_of(upload) >= 1
+
+    stage.abort(upload)
+    stage.control.disarm()
+    assert stage.redrive(media_id=bad.media_id) == 1
+    amendment = stage.wait_for_event("SyncAmended", sync_id)["detail"]["data"]
+    assert amendment["recovered"] == [bad.media_id]
+    assert_stored(stage, bad)
+    assert stage.uploads() == []
+
+
 def test_a_downloader_that_is_killed_in_mid_file_is_taken_over_and_the_bytes_are_right(stage: Stage) -> None:
     long = video(1, Throttle(bytes_per_second=3 * MIB, times=3), size=40 * MIB)
     serve(stage, long)

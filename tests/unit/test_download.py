@@ -1,20 +1,30 @@
 """One medium, from GoPro's manifest to proven objects: the downloader against the fake cloud, over real HTTP."""
 
 import hashlib
+import http.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import pytest
+from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
 
 from services.downloader import download
 from services.downloader.download import Downloader, WaitingForLease
 from services.downloader.lease import Lease, Library
-from services.downloader.origin import OriginBroken
-from services.downloader.upload import MediaBucket, StoredObject, Upload
-from services.downloader.wire import ConnectionLost
+from services.downloader.transfer import (
+    S3_CONFIG,
+    Bucket,
+    ConnectionLost,
+    Limits,
+    OriginBroken,
+    Pace,
+    StoredObject,
+    Upload,
+)
 from services.shared.events import MediaDiscovered, MediaDownloaded, MediaDownloadFailed, MediaDownloadPaused
 from services.shared.gopro.client import GoProClient, Unavailable
 from services.shared.gopro.hosts import AllowedHosts
@@ -84,6 +94,7 @@ class Stage:
     patience: float = 1.0  # of a lane, in seconds
     sleep: Callable[[float], None] = lambda _: None
     connections: int = 1
+    memory: int = 64 * MIB
 
     def __post_init__(self) -> None:
         self.hosts = AllowedHosts(["127.0.0.1"])
@@ -91,14 +102,13 @@ class Stage:
         token = self.cloud.tokens.paste(86_400)
         self.session = Session(access_token=token, version=1, obtained_at="2026-11-23T01:00:00Z")
 
-    def downloader(self, library: Library | None = None, bucket: MediaBucket | None = None) -> Downloader:
+    def downloader(self, library: Library | None = None, bucket: Bucket | None = None) -> Downloader:
         gopro = GoProClient(self.cloud.url, hosts=self.hosts)
         return Downloader(
             gopro=gopro,
-            connections=self.connections,
             hosts=self.hosts,
             library=library or self.library,
-            bucket=bucket or MediaBucket(self.s3, BUCKET),
+            bucket=bucket or Bucket(self.s3, BUCKET),
             lane=lambda event, message, sleep: Lane(
                 gopro,
                 current_session=lambda: self.session,
@@ -106,7 +116,8 @@ class Stage:
                 patience_seconds=self.patience,
                 sleep=sleep,
             ),
-            part_memory_bytes=64 * MIB,
+            limits=Limits(connections=self.connections, memory_bytes=self.memory),
+            pace=Pace(),
             sleep=self.sleep,
         )
 
@@ -148,7 +159,7 @@ def stage(cloud: FakeGoProCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
         monkeypatch.setenv(name, "unit-test")
     cloud.reset()
     with mock_aws():
-        s3 = boto3.client("s3", region_name="us-east-1")
+        s3 = boto3.client("s3", region_name="us-east-1", config=S3_CONFIG)
         s3.create_bucket(Bucket=BUCKET)
         take_bytearrays(s3.meta.events)
         resource = boto3.resource("dynamodb", region_name="us-east-1")
@@ -282,9 +293,9 @@ def test_a_broken_connection_goes_on_where_it_broke_also_when_ranges_are_then_ig
 def test_what_a_connection_brought_of_a_part_before_it_broke_is_not_fetched_again(stage: Stage) -> None:
     stage.serve(video(Throttle(bytes_per_second=16 * MIB), Drop(at_bytes=4 * MIB + 99)))
     only(stage.react(discovered()))
-    first, again = (int((asked or "").removeprefix("bytes=").split("-")[0]) for asked in stage.ranges()[:2])
-    assert first == 0
-    assert again >= 3 * MIB
+    starts = [int((asked or "").removeprefix("bytes=").split("-")[0]) for asked in stage.ranges()[:3]]
+    assert starts[:2] == [0, 2 * MIB]
+    assert starts[2] >= 3 * MIB
     assert stage.digests() == stage.sources("m-1")
 
 
@@ -452,7 +463,7 @@ def test_a_key_that_is_taken_while_the_parts_come_is_left_for_another_and_no_upl
     stage.serve(video())
     key = "gopro/2026/01/30/m-1/GX010123.MP4"
 
-    class Overtaken(MediaBucket):
+    class Overtaken(Bucket):
         def complete(self, upload: Upload) -> StoredObject:
             if upload.key == key:
                 stage.s3.put_object(Bucket=BUCKET, Key=key, Body=b"was first")
@@ -495,10 +506,11 @@ def test_a_live_lease_is_waited_for_once_and_then_handed_to_a_fresh_message(stag
 
 
 def test_a_download_pauses_in_time_and_goes_on_to_the_end(stage: Stage) -> None:
+    stage.memory = 5 * MIB  # for one part
     stage.serve(video())
     message = Message()
 
-    class Slow(MediaBucket):
+    class Slow(Bucket):
         def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
             super().put_part(upload, number, body)
             message.seconds = 59
@@ -533,10 +545,11 @@ def test_the_number_of_pauses_is_bounded(stage: Stage) -> None:
 
 
 def test_an_outage_near_the_end_of_a_slice_is_not_waited_for_beyond_it(stage: Stage) -> None:
+    stage.memory = 5 * MIB  # for one part
     stage.serve(video(ExpireAfter(served_bytes=7 * MIB)))
     message = Message()
 
-    class OutageAfterAPart(MediaBucket):
+    class OutageAfterAPart(Bucket):
         def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
             super().put_part(upload, number, body)
             stage.cloud.outage(600, of="api")
@@ -591,7 +604,7 @@ def test_an_upload_that_could_not_be_written_down_is_given_up(stage: Stage) -> N
 def test_a_worker_that_was_taken_over_says_nothing_and_completes_nothing(stage: Stage) -> None:
     stage.serve(video())
 
-    class Overtaken(MediaBucket):
+    class Overtaken(Bucket):
         def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
             super().put_part(upload, number, body)
             stage.dynamodb.update_item(
@@ -618,3 +631,110 @@ def test_no_authorization_goes_to_the_cdn_and_nothing_is_deleted(stage: Stage) -
     stage.react(discovered())
     assert all(not seen.authorized for seen in stage.cloud.observations.requests(endpoint="cdn"))
     assert stage.cloud.observations.requests(endpoint="change") == []
+
+
+# ── Files of one request ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def photo(**fields: Any) -> Medium:
+    known: dict[str, Any] = {"shape": Shape.PHOTO, "filename": "GOPR0132.JPG", "etag_part_bytes": None}
+    return video(**{"contents": (Generated(MIB, "m-1"),), **known, **fields})
+
+
+def s3_operations(stage: Stage) -> list[str]:
+    """What S3 is asked for from now on."""
+    asked: list[str] = []
+    stage.s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    return asked
+
+
+def test_a_small_photo_takes_one_request_of_the_cdn_and_two_of_s3(stage: Stage) -> None:
+    stage.connections = 4
+    stage.serve(photo())
+    asked = s3_operations(stage)
+    fact = only(stage.react(discovered(filename="GOPR0132.JPG")))
+    assert asked == ["HeadObject", "PutObject"]
+    assert len(stage.ranges()) == 1
+    assert stage.digests() == stage.sources("m-1")
+    assert (fact.bytes, fact.files[0].size) == (MIB, MIB)
+    head = stage.s3.head_object(Bucket=BUCKET, Key=fact.files[0].key)["Metadata"]
+    assert (head["media-id"], head["item"]) == ("m-1", "1")
+
+
+def test_a_lost_answer_to_the_one_request_ends_as_stored_and_nothing_is_overwritten(stage: Stage) -> None:
+    stage.serve(photo())
+    lost: list[Any] = []
+    plain = boto3.client("s3", region_name="us-east-1")
+
+    def store_and_lose(request: Any, **_: Any) -> Any:
+        if lost:
+            return None
+        lost.append(request)
+        about = {
+            name.removeprefix("x-amz-meta-"): value.decode() if isinstance(value, bytes) else value
+            for name, value in request.headers.items()
+            if name.startswith("x-amz-meta-")
+        }
+        key = unquote(urlsplit(request.url).path).removeprefix(f"/{BUCKET}").removeprefix("/")
+        plain.put_object(Bucket=BUCKET, Key=key, Body=bytes(request.body), Metadata=about)
+        raise ConnectionClosedError(endpoint_url="s3")
+
+    stage.s3.meta.events.register_first("before-send.s3.PutObject", store_and_lose)
+    asked = s3_operations(stage)
+    fact = only(stage.react(discovered(filename="GOPR0132.JPG")))
+    assert isinstance(fact, MediaDownloaded)
+    assert lost
+    assert asked == ["HeadObject", "PutObject", "HeadObject"], "the object there tells that it is this very file"
+    assert stage.digests() == stage.sources("m-1")
+    assert stage.record()["status"] == STORED
+
+
+def test_a_crash_after_the_one_request_costs_no_second_one(stage: Stage) -> None:
+    stage.serve(photo())
+    with pytest.raises(_Crash):
+        stage.downloader(CrashingLibrary(stage.dynamodb, TABLE)).react(discovered(), Message())  # type: ignore[arg-type]
+    stage.library.release(Lease(media_id="m-1", epoch=1))  # as its end would
+    asked = s3_operations(stage)
+    fact = only(stage.react(discovered(), Message(receives=2)))
+    assert (fact.epoch, fact.bytes) == (2, MIB)
+    assert asked == ["HeadObject"]
+
+
+def test_another_photo_at_the_key_is_not_overwritten(stage: Stage) -> None:
+    stage.serve(photo())
+    key = "gopro/2026/01/30/m-1/GOPR0132.JPG"
+
+    class Overtaken(Bucket):
+        def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
+            if upload.key == key:
+                stage.s3.put_object(Bucket=BUCKET, Key=key, Body=b"was first")
+            super().put_part(upload, number, body)
+
+    fact = only(stage.downloader(bucket=Overtaken(stage.s3, BUCKET)).react(discovered(), Message()))  # type: ignore[arg-type]
+    assert fact.files[0].key != key
+    assert stage.objects()[key] == b"was first"
+    assert stage.sources("m-1")[0] in stage.digests()
+
+
+def test_an_empty_original_is_refused_and_tried_again(stage: Stage) -> None:
+    stage.serve(photo(contents=(Generated(0, "m-1"),)))
+    with pytest.raises(OriginBroken, match="empty"):
+        stage.react(discovered())
+    assert stage.objects() == {}
+    assert isinstance(stage.library.take(discovered()), Lease)
+
+
+def test_the_files_of_a_medium_share_their_connections(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    connect = http.client.HTTPConnection.connect
+
+    def counted(connection: http.client.HTTPConnection) -> None:
+        connect(connection)
+        opened.append(connection.port)
+
+    stage.serve(photo(shape=Shape.BURST, contents=tuple(Generated(1000 + n, f"{n}") for n in range(9))))
+    monkeypatch.setattr("services.downloader.transfer.wire.http.client.HTTPConnection.connect", counted)
+    fact = only(stage.react(discovered(item_count=9)))
+    assert (fact.files_total, len(stage.ranges())) == (9, 9)
+    of_the_cdn = len(opened) - len(stage.cloud.observations.requests(endpoint="download"))
+    assert of_the_cdn <= 1

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,7 +26,6 @@ from services.shared.gopro.client import (
     SessionRefused,
     SourceGone,
     Unavailable,
-    retry_after,
 )
 from services.shared.gopro.hosts import AllowedHosts, ForbiddenHost
 from services.shared.gopro.media import ListedMedium, UnexpectedAnswer, read_medium, whole_number
@@ -478,37 +476,6 @@ def test_a_number_is_one_or_none(value: object, number: int | None) -> None:
 # ── Retry-After ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 NOW = datetime(2026, 11, 23, 1, 0, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120.0),
-        (" 7 ", 7.0),
-        ("0", 0.0),
-        ("9" * 400, float("inf")),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
-        ("Monday, 23-Nov-26 01:00:30 GMT", 30.0),
-        ("Mon Nov 23 01:00:30 2026", 30.0),
-        ("Mon, 23 Nov 2026 02:00:30 +0100", 30.0),
-        (format_datetime(NOW - timedelta(hours=1), usegmt=True), 0.0),
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("1.5", None),
-        ("\u00b2", None),
-        ("Mon, 23 Nov 99999999999999999999 01:00:30 GMT", None),
-        ("Mon, 23 Nov 2026 01:00:30 +99999999999999999999", None),
-    ],
-)
-def test_retry_after_is_understood_in_all_its_forms(value: str, seconds: float | None) -> None:
-    assert retry_after({"Retry-After": value}, now=lambda: NOW) == seconds
-
-
-@given(st.text())
-def test_no_retry_after_breaks_anything(value: str) -> None:
-    seconds = retry_after({"Retry-After": value})
-    assert seconds is None or seconds >= 0
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])

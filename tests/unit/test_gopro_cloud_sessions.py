@@ -149,6 +149,11 @@ def test_the_vendors_header_is_required_before_anything_else(cloud: FakeGoProClo
     assert (answer.status_code, answer.content) == (406, b"")
 
 
+def test_the_vendors_type_for_searches_is_as_good_as_the_one_for_media(cloud: FakeGoProCloud, visitor: Visitor) -> None:
+    visitor.headers["Accept"] = ACCEPT.replace("media+json", "media.search+json")
+    assert [visitor.get(path).status_code for path in ("/media/search", "/media/user")] == [200, 200]
+
+
 def test_a_retired_vendor_version_is_gone(cloud: FakeGoProCloud, visitor: Visitor) -> None:
     visitor.headers["Accept"] = ACCEPT.replace("2.0.0", "1.0.0")
     assert visitor.get("/media/search").status_code == 410

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +18,7 @@ from services.shared.errors import PermanentError, TransientError
 from services.shared.events import Filters
 from services.shared.gopro.hosts import AllowedHosts
 from services.shared.gopro.media import FIELDS, ListedMedium, UnexpectedAnswer, read_medium, whole_number
+from services.shared.retry_after import retry_after
 
 # GoPro answers 406 without this header, and 410 once it has retired the version.
 ACCEPT = "application/vnd.gopro.jk.media+json; version=2.0.0"
@@ -177,19 +176,6 @@ class GoProClient:
         if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unavailable(f"GoPro has trouble ({status} at {path})", retry_after=retry_after(response.headers))
         return response
-
-
-def retry_after(headers: Mapping[str, str], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
-    """Seconds that a `Retry-After` header asks for, which may give them or a date (RFC 9110, 10.2.3)."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    with suppress(ValueError, OverflowError):
-        moment = parsedate_to_datetime(value)
-        if moment.tzinfo is None:  # of its three forms of a date, the one that doesn't say GMT means it
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - now()).total_seconds())
-    return None
 
 
 def _is_json(response: requests.Response) -> bool:

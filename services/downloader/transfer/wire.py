@@ -8,8 +8,9 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import certifi
@@ -29,7 +30,7 @@ class Pace:
     """A source that gives fewer bytes than this for so long is given up."""
 
     bytes_per_second: float = 16_000.0
-    seconds: float = 60.0
+    seconds: float = 30.0
 
 
 class Body:
@@ -38,9 +39,11 @@ class Body:
     def __init__(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, pace: Pace) -> None:
         self.status = answer.status
         self.headers: Mapping[str, str] = CaseInsensitiveDict(answer.headers.items())
+        self.stalled = False  # whether it was given up for its pace
         self._connection = connection
         self._answer = answer
         self._pace = pace
+        self._window_seconds, self._window_bytes = 0.0, 0  # spent reading: the pauses of the reader don't count
         self._left = answer.length or 0
         # What came together with the headers lies in the answer's own buffer; the rest comes from the socket itself.
         # An answer after which the server closes has taken the socket for itself.
@@ -54,26 +57,30 @@ class Body:
         """Fills the buffer; returns less than its length only when the connection broke, stalled or has no more."""
         wanted = min(len(buffer), self._left)
         filled = 0
-        window_began, window_bytes = time.monotonic(), 0
+        receive = self._socket.recv_into if self._socket else self._answer.fp.readinto
+        looked = time.monotonic()
+        window_ends = looked + self._pace.seconds - self._window_seconds
         try:
-            if wanted and (early := len(self._answer.fp.peek()) if self._socket else wanted):
+            if wanted and self._socket and (early := len(self._answer.fp.peek())):
                 filled = self._answer.fp.readinto(buffer[: min(early, wanted)])
             while filled < wanted:
-                if self._socket:
-                    count = self._socket.recv_into(buffer[filled:wanted])
-                else:
-                    count = self._answer.fp.readinto(buffer[filled:wanted])
+                count = receive(buffer[filled:wanted])
                 if not count:
                     break
                 filled += count
-                window_bytes += count
-                now = time.monotonic()
-                if now - window_began > self._pace.seconds:
-                    if window_bytes < self._pace.bytes_per_second * self._pace.seconds:
+                if (now := time.monotonic()) > window_ends:
+                    window_seconds = self._pace.seconds + now - window_ends
+                    if self._window_bytes + filled < self._pace.bytes_per_second * window_seconds:
+                        self.stalled = True
                         break
-                    window_began, window_bytes = now, 0
+                    looked, window_ends = now, now + self._pace.seconds
+                    self._window_seconds, self._window_bytes = 0.0, -filled
+        except TimeoutError:
+            self.stalled = True
         except (OSError, ValueError):  # ValueError: the socket was closed under it
             pass
+        self._window_seconds += time.monotonic() - looked
+        self._window_bytes += filled
         self._left -= filled
         if not self._left:
             self._answer.close()
@@ -87,11 +94,11 @@ class Body:
 
 
 class Wire:
-    """Connections of one worker: not for several threads at once. Tells its own headers only: no cookies, no user."""
+    """Connections of one reader: not for several threads at once. Tells its own headers only: no cookies, no user."""
 
-    def __init__(self, pace: Pace | None = None) -> None:
-        self._pace = pace or Pace()
-        self._context = ssl.create_default_context(cafile=certifi.where())
+    def __init__(self, pace: Pace, context: ssl.SSLContext) -> None:
+        self._pace = pace
+        self._context = context
         self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
 
     def get(self, url: str, headers: Mapping[str, str]) -> Body:
@@ -129,3 +136,40 @@ class Wire:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
+
+
+class WirePool:
+    """Wires that go from one file to the next, so that only the first one pays for the handshakes."""
+
+    def __init__(self, pace: Pace | None = None, *, cafile: str | None = None) -> None:
+        """`cafile`: the authorities to trust; without it, certifi's."""
+        self._pace = pace or Pace()
+        self._context = _context(cafile or certifi.where())
+        self._idle: list[Wire] = []
+
+    def take(self) -> Wire:
+        """A wire for one reader, until it gives it back."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Wire(self._pace, self._context)
+
+    def give_back(self, wire: Wire) -> None:
+        """Takes a wire whose last answer is closed."""
+        self._idle.append(wire)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@cache
+def _context(cafile: str) -> ssl.SSLContext:
+    """Shared by all connections: to read the authorities takes longer than a handshake."""
+    return ssl.create_default_context(cafile=cafile)

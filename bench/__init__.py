@@ -1,0 +1,1 @@
+"""Measures the transfer beside other tools for the same job: `make bench`."""

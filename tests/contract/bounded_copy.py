@@ -1,0 +1,47 @@
+"""A process of its own that copies a file within a limit on its address space, and tells what memory it took.
+
+    python -m tests.contract.bounded_copy ENDPOINT BUCKET SMALL_URL URL CONNECTIONS MEMORY_BYTES SPACE_BYTES
+
+`SPACE_BYTES`: what the copy may take on top of what the process has when everything is imported and warm.
+"""
+
+import json
+import re
+import resource
+import sys
+import threading
+from pathlib import Path
+
+import boto3
+
+from bench.seaweed import ACCESS_KEY, SECRET_KEY
+from ops.local.emulator import REGION
+from services.downloader.transfer import S3_CONFIG, Bucket, Limits, Origin, WirePool, copy
+
+
+def used(what: str) -> int:
+    """Bytes, by a field of /proc/self/status."""
+    found = re.search(rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) * 1024
+
+
+def main() -> None:
+    endpoint, name, small, url, connections, memory, space = sys.argv[1:]
+    threading.stack_size(1 << 20)  # stacks are reserved, not used: the usual 8 MiB each would hide what the parts take
+    session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+    bucket = Bucket(session.client("s3", endpoint_url=endpoint, config=S3_CONFIG), name)
+    limits = Limits(connections=int(connections), memory_bytes=int(memory))
+    with WirePool() as wires:
+        for key, source in (("small", small), ("large", url)):
+            origin = Origin(source, lambda source=source: source, wires=wires)  # type: ignore[misc]
+            copied = copy(origin, bucket, lambda version, key=key: bucket.begin(key, version, limits=limits), limits=limits)  # type: ignore[misc]
+            assert copied is not None
+            if key == "small":
+                allowed = used("VmSize") + int(space)
+                resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    print(json.dumps({"peak_rss_bytes": used("VmHWM"), "size": copied.version.size, "parts": copied.parts}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The memory of a copy is bounded by its limits: enforced by the system on a process of its own, and measured."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+
+from bench.seaweed import ACCESS_KEY, SECRET_KEY
+from ops.local.emulator import REGION
+from tests.gopro_cloud import FakeGoProCloud, Generated, Library, Medium
+from tests.gopro_cloud.visitor import Visitor
+from tests.template import ROOT, Synthesize
+
+MIB = 1 << 20
+PART = 8 * MIB  # of a file of this size
+SIZE = 25 * PART + 1
+BESIDES = 32 * MIB  # stacks, sockets, what is sent and received, and the allocator's own
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits an address space")
+
+
+@dataclass
+class Bench:
+    endpoint_url: str
+    bucket: str
+    urls: dict[str, str]
+    variables: dict[str, str]  # of the function, for its libraries
+
+    def run(self, *, connections: int, memory: int, space: int) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "tests.contract.bounded_copy", self.endpoint_url, self.bucket,
+                   self.urls["small"], self.urls["large"], str(connections), str(memory), str(space)]  # fmt: skip
+        return subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **self.variables}, capture_output=True, text=True, timeout=120
+        )
+
+
+@pytest.fixture
+def bench(seaweed_url: str, template: Synthesize) -> Iterator[Bench]:
+    given: dict[str, Any] = template("prod").services["downloader"].environment
+    variables = {name: str(value) for name, value in given.items() if name.startswith(("BOTO_", "MALLOC_"))}
+    session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+    name = f"bucket-{uuid.uuid4().hex}"
+    session.client("s3", endpoint_url=seaweed_url).create_bucket(Bucket=name)
+    media = [
+        Medium(media_id=media_id, contents=(Generated(size, media_id),), etag_part_bytes=None)
+        for media_id, size in (("small", MIB), ("large", SIZE))
+    ]
+    with FakeGoProCloud(Library(media=tuple(media))) as cloud:
+        visitor = Visitor(cloud.url, cloud.tokens.paste(3600))
+        urls = {medium.media_id: visitor.source_url(medium.media_id) for medium in media}
+        yield Bench(seaweed_url, name, urls, variables)
+
+
+def test_eight_connections_with_parts_of_8_mib_take_no_more_than_their_buffers_and_little_besides(bench: Bench) -> None:
+    copied = bench.run(connections=8, memory=8 * PART, space=8 * PART + BESIDES)
+    assert copied.returncode == 0, copied.stderr[-2000:]
+    told = json.loads(copied.stdout)
+    assert (told["size"], told["parts"]) == (SIZE, 26)
+    print(f"peak RSS {told['peak_rss_bytes'] / MIB:.0f} MiB, boto3 included")
+    assert told["peak_rss_bytes"] <= 160 * MIB
+
+
+def test_buffers_that_have_no_room_in_the_address_space_fail_the_copy(bench: Bench) -> None:
+    # Shows that the limit above is one that bites.
+    copied = bench.run(connections=8, memory=10 * PART, space=6 * PART)
+    assert copied.returncode != 0
+    assert "MemoryError" in copied.stderr

@@ -1,0 +1,69 @@
+"""How files are cut, and how much of them is in hand at once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.downloader.transfer import Limits, Upload, Version
+from services.downloader.transfer.limits import MIB, SMALLEST_PART
+
+
+@given(
+    size=st.integers(1, 5 * 2**40),
+    count=st.integers(0, 12_000),
+    memory=st.integers(-(2**28), 2**31),
+)
+def test_every_size_can_be_cut_within_the_limits_of_s3(size: int, count: int, memory: int) -> None:
+    part_size = Limits(memory_bytes=memory).part_size(Version(size=size, etag=f"abc-{count}"))
+    upload = Upload(upload_id="u", key="k", version=Version(size=size, etag=""), part_size=part_size)
+    assert part_size >= SMALLEST_PART
+    assert upload.part_count <= 10_000
+    assert sum(upload.length_of(n) for n in (1, upload.part_count)) <= size or upload.part_count == 1
+    assert (upload.part_count - 1) * part_size < size <= upload.part_count * part_size
+
+
+@given(size=st.integers(1, 2**36), origin=st.sampled_from([5, 8, 16, 20, 64, 100]))
+def test_the_part_size_is_one_that_gives_the_origins_number_of_parts_if_one_fits(size: int, origin: int) -> None:
+    count = -(-size // (origin * MIB))
+    part_size = Limits(memory_bytes=200 * MIB).part_size(Version(size=size, etag=f"abc-{count}"))
+    if size <= 9_000 * origin * MIB:
+        assert -(-size // part_size) == count
+
+
+@pytest.mark.parametrize(
+    ("size", "etag", "in_one"),
+    [
+        (0, "", True),
+        (8 * MIB, "", True),
+        (8 * MIB + 1, "", False),
+        (8 * MIB, "0123", True),
+        (1000, "0123-1", False),
+        (8 * MIB, "0123-2", False),
+        (1000, "0123-abc", True),
+    ],
+)
+def test_a_file_goes_up_in_one_request_that_is_no_longer_than_a_part_and_was_not_cut(
+    size: int, etag: str, in_one: bool
+) -> None:
+    assert Limits().in_one(Version(size=size, etag=etag)) is in_one
+
+
+def test_where_there_is_little_memory_less_goes_up_in_one_request() -> None:
+    limits = Limits(memory_bytes=6 * MIB)
+    assert limits.in_one(Version(size=6 * MIB, etag=""))
+    assert not limits.in_one(Version(size=6 * MIB + 1, etag=""))
+
+
+@given(
+    connections=st.integers(1, 64),
+    memory=st.integers(-(2**28), 2**33),
+    part_size=st.integers(SMALLEST_PART, 512 * MIB),
+)
+def test_the_parts_in_hand_fit_into_the_memory_and_some_are_sent_while_others_come(
+    connections: int, memory: int, part_size: int
+) -> None:
+    in_hand = Limits(connections=connections, memory_bytes=memory).parts_in_hand(part_size)
+    assert in_hand == 1 or in_hand * part_size <= memory
+    assert in_hand >= 1
+    if memory >= 2 * connections * part_size:
+        assert connections < in_hand <= 2 * connections

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.kit import FIRST_BYTE_MILLISECONDS, LANE_MEGABITS, MIB, SINK_DELAY_MILLISECONDS
 from bench.measure import SmallFunction
+from services.downloader.part_memory import part_memory_bytes
 
 # Names of contestants, as every table has them.
 OURS_WARM = "ours, warm"
@@ -21,12 +22,6 @@ SINGLE_CONNECTION = (COPYURL, NAIVE, BY_DISK, CURL)
 CONNECTIONS = 8
 FUNCTION_MIB, SMALL_FUNCTION_MIB = 1024, 512  # memory of a function: the default, and a small one's
 SMALL_CPU_SHARE = 0.29  # of a processor, which Lambda gives by the memory
-_RUNTIME_BYTES = 300_000_000  # of a function's memory, what the downloader leaves for all but the parts
-
-
-def part_memory(function_mib: int) -> int:
-    """Bytes for the parts in hand in a function of this memory, as the downloader's handler reckons."""
-    return function_mib * MIB - _RUNTIME_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +54,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             title="a source and an S3 as fast as this machine",
             size=1024 * MIB // scale,
             contestants=(OURS_WARM, OURS_COLD, RELAY, COPYURL, STREAMS, NAIVE, NAIVE_WARM, BY_DISK, CURL),
-            part_memory=part_memory(FUNCTION_MIB),
+            part_memory=part_memory_bytes(FUNCTION_MIB),
         ),
         Scenario(
             name=LANES,
@@ -70,7 +65,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             size=512 * MIB // scale,
             single_size=64 * MIB // scale,
             contestants=(OURS_WARM, OURS_COLD, RELAY, STREAMS, *SINGLE_CONNECTION),
-            part_memory=part_memory(FUNCTION_MIB),
+            part_memory=part_memory_bytes(FUNCTION_MIB),
             slow=True,
             most_rounds=3,  # the clock of the source leaves little to chance
         ),
@@ -79,7 +74,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             title=f"a function with {SMALL_CPU_SHARE} of a processor and {SMALL_FUNCTION_MIB} MB",
             size=256 * MIB // scale,
             contestants=(OURS_WARM, OURS_COLD, COPYURL, NAIVE, NAIVE_WARM),
-            part_memory=part_memory(SMALL_FUNCTION_MIB),
+            part_memory=part_memory_bytes(SMALL_FUNCTION_MIB),
             within=SmallFunction(cpu_share=SMALL_CPU_SHARE, memory_bytes=SMALL_FUNCTION_MIB * MIB),
         ),
         Scenario(

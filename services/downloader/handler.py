@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from services.downloader.download import Downloader
 from services.downloader.lease import Library
+from services.downloader.part_memory import part_memory_bytes
 from services.downloader.settings import Settings
 from services.downloader.transfer import S3_CONFIG, Bucket, Limits, Pace
 from services.shared.bus import Bus
@@ -23,9 +24,6 @@ from services.shared.settings import from_environment
 from services.shared.slices import PAUSE_SECONDS
 
 SOURCE = "cloud-sync.downloader"
-# What the interpreter and its libraries take, and a margin. The rest is for the parts in hand.
-_RUNTIME_BYTES = 300_000_000
-
 logger = Logger()
 tracer = Tracer(patch_modules=["botocore"])
 
@@ -56,7 +54,7 @@ def build(settings: Settings, session: boto3.Session) -> Inbox:
         lane=lane,
         limits=Limits(
             connections=settings.connections_per_file,
-            memory_bytes=settings.memory_megabytes * 1_048_576 - _RUNTIME_BYTES,
+            memory_bytes=part_memory_bytes(settings.memory_megabytes),
         ),
         pace=Pace(bytes_per_second=settings.stall_bytes_per_second, seconds=settings.stall_seconds),
     )

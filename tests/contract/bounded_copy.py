@@ -16,7 +16,7 @@ import boto3
 
 from bench.seaweed import ACCESS_KEY, SECRET_KEY
 from ops.local.emulator import REGION
-from services.downloader.transfer import S3_CONFIG, Bucket, Limits, Origin, WirePool, copy
+from services.downloader.transfer import S3_CONFIG, Bucket, Copied, Limits, Origin, WirePool, copy
 
 
 def used(what: str) -> int:
@@ -33,13 +33,17 @@ def main() -> None:
     bucket = Bucket(session.client("s3", endpoint_url=endpoint, config=S3_CONFIG), name)
     limits = Limits(connections=int(connections), memory_bytes=int(memory))
     with WirePool() as wires:
-        for key, source in (("small", small), ("large", url)):
-            origin = Origin(source, lambda source=source: source, wires=wires)  # type: ignore[misc]
-            copied = copy(origin, bucket, lambda version, key=key: bucket.begin(key, version, limits=limits), limits=limits)  # type: ignore[misc]
+
+        def store(key: str, source: str) -> Copied:
+            origin = Origin(source, lambda: source, wires=wires)
+            copied = copy(origin, bucket, lambda version: bucket.begin(key, version, limits=limits), limits=limits)
             assert copied is not None
-            if key == "small":
-                allowed = used("VmSize") + int(space)
-                resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+            return copied
+
+        store("small", small)
+        allowed = used("VmSize") + int(space)
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+        copied = store("large", url)
     print(json.dumps({"peak_rss_bytes": used("VmHWM"), "size": copied.version.size, "parts": copied.parts}))
 
 

@@ -1,11 +1,11 @@
-"""Whole copies by the transfer engine, from a real HTTP server into stores that speak S3 and check what they're sent."""
+"""Whole copies by the transfer engine, from a real HTTP server into stores that check what they are sent."""
 
 import base64
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -27,9 +27,11 @@ from services.downloader.transfer import (
     WirePool,
     copy,
 )
-from tests.contract.embedded_aws import EmbeddedAws
 from tests.gopro_cloud import FakeGoProCloud, Generated, Library, Medium
 from tests.gopro_cloud.visitor import Visitor
+
+if TYPE_CHECKING:
+    from tests.contract.embedded_aws import EmbeddedAws
 
 MIB = 1 << 20
 PART = 5 * MIB  # what the origin was cut into, and so what a copy is cut into

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from tests.gopro_cloud.observations import Seen
     from tests.gopro_cloud.signing import Signer
 
-VENDOR_TYPE = "application/vnd.gopro.jk.media+json"
+# Public clients send either at all of the media endpoints.
+VENDOR_TYPES = frozenset({"application/vnd.gopro.jk.media+json", "application/vnd.gopro.jk.media.search+json"})
 VENDOR_VERSION = "2.0.0"
 PER_PAGE, PER_PAGE_CAP = 50, 200
 
@@ -104,7 +105,7 @@ def vendor_accept(request: Request) -> str | None:
     """The version that the vendor's Accept header names (empty: none), or None when it isn't that header."""
     for accepted in (request.header("Accept") or "").split(","):
         kind, *parameters = (part.strip() for part in accepted.split(";"))
-        if kind == VENDOR_TYPE:
+        if kind in VENDOR_TYPES:
             version = re.search(r"version=([\w.]+)", ";".join(parameters))
             return version[1] if version else ""
     return None

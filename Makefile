@@ -9,7 +9,7 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -19,15 +19,18 @@ setup: .venv/.python .venv/.package .stage/.ready node_modules/.ready ## install
 demo: setup ## run a whole sync on this machine, against a GoPro Cloud of its own
 	$(VENV) .venv/bin/python -m ops demo
 
-test: setup ## run all test suites, the end-to-end ones included
+test: setup .static/.ready ## run all test suites, the end-to-end ones included
 	$(VENV) .venv/bin/python -m pytest -n auto --ignore=tests/e2e tests
 	@if [ -d tests/e2e ]; then $(VENV) .venv/bin/python -m pytest tests/e2e; fi
 
-check: setup ## what should pass before every commit: format, lint, types, fast tests
+check: setup .static/.ready ## what should pass before every commit: format, lint, types, fast tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	$(VENV) .venv/bin/python -m pytest -n auto $(FAST)
+
+static: setup .static/.ready ## what can be proved without running: cfn-lint, cdk-nag, checkov, ruff, mypy, pip-audit
+	$(VENV) .venv/bin/python -m infra.static
 
 format: setup ## rewrite the sources as `make check` wants them
 	.venv/bin/ruff format .
@@ -53,12 +56,13 @@ lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes
 	$(LOCK) --group checksums -c requirements/runtime.txt -o requirements/checksums.txt
 	$(LOCK) --group bench -c requirements/runtime.txt -o requirements/bench.txt
 	$(LOCK) --group bench-peer -o requirements/bench-peer.txt
+	$(LOCK) --group static -o requirements/static.txt
 	$(NPM) install --package-lock-only
 
 clean: ## delete all that setup, synth and the tests made
 	@if ls .local*/state.json >/dev/null 2>&1; then \
 		echo "A local stage is up; end it first with: .venv/bin/cloud-sync local down" >&2; exit 1; fi
-	rm -rf .venv .stage .bench .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .stage .bench .static .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.python: requirements/dev.txt requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -91,6 +95,11 @@ clean: ## delete all that setup, synth and the tests made
 .bench/peer/.ready: .venv/.python requirements/bench-peer.txt
 	.venv/bin/python -m venv --clear --without-pip .bench/peer
 	.venv/bin/python -m infra.wheels requirements/bench-peer.txt --python .bench/peer/bin/python
+	@touch $@
+
+.static/.ready: .venv/.python requirements/static.txt
+	.venv/bin/python -m venv --clear --without-pip .static/venv
+	.venv/bin/python -m infra.wheels requirements/static.txt --python .static/venv/bin/python
 	@touch $@
 
 node_modules/.ready: .venv/.python package.json package-lock.json

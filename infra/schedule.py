@@ -11,6 +11,7 @@ from constructs import Construct
 
 from infra.config import Settings
 from infra.service import dead_letter_queue, source_of
+from infra.suppressions import suppress
 
 REVIEW_EVERY = cdk.Duration.minutes(15)
 
@@ -35,6 +36,11 @@ class Schedules(Construct):
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
+        suppress(
+            self.dead_letters,
+            "AwsSolutions-SQS3",
+            because="These are dead letters themselves; the rule knows only those of queues",
+        )
         self._role = self._role_that_publishes_as_the_schedule()
 
         self.daily = self._sync(

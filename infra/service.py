@@ -10,16 +10,21 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra import packaging
 from infra.config import Settings
+from infra.suppressions import suppress
 
 INBOX_RETENTION = cdk.Duration.days(4)
 # A dead letter keeps the age of its message: it must be kept for longer than an inbox keeps one, or it is gone at once.
 DEAD_LETTER_RETENTION = cdk.Duration.days(14)
 
+_ENCRYPTED_BY_SQS = (
+    "Encrypted with SQS's own key, which the rule doesn't know; EventBridge can't send under AWS's KMS key"
+)
 _RETRY_CAP_SECONDS = 300
 _OPERATOR = "operator"
 _LAMBDA_LEVELS = {"WARNING": "WARN"}  # where Lambda's name of a level is not Python's
@@ -32,13 +37,18 @@ def source_of(publisher: str) -> str:
 
 def dead_letter_queue(scope: Construct, construct_id: str) -> sqs.Queue:
     """A queue for what could not be delivered or done, kept for as long as SQS can."""
-    return sqs.Queue(
+    queue = sqs.Queue(
         scope,
         construct_id,
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=DEAD_LETTER_RETENTION,
     )
+    suppress(queue, "CKV_AWS_27", because=_ENCRYPTED_BY_SQS)
+    suppress(
+        queue, "Serverless-SQSRedrivePolicy", because="These are dead letters: nothing receives them but an operator"
+    )
+    return queue
 
 
 class Service(Construct):
@@ -81,6 +91,7 @@ class Service(Construct):
             visibility_timeout=timeout,
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=max_receives),
         )
+        suppress(self.inbox, "CKV_AWS_27", because=_ENCRYPTED_BY_SQS)
         self.rule = self._rule(bus, reacts_to)
         self.log_group = self._log_group(settings)
         # Written by hand: AWS's managed policy for functions lets each of them write to every log of the account.
@@ -120,10 +131,30 @@ class Service(Construct):
                 **environment,
             },
         )
+        suppress(
+            self.function,
+            "AwsSolutions-L1",
+            "Serverless-LambdaLatestVersion",
+            because="AWS supports Python 3.13 for as long as 3.14, until June 2029",
+        )
+        suppress(
+            self.function,
+            "Serverless-LambdaDLQ",
+            "CKV_AWS_116",
+            because="Such a queue is for asynchronous calls; this function is called for its inbox, which has one",
+        )
+        suppress(
+            self.function,
+            "CKV_AWS_115",
+            because="The event source bounds it; a reservation would be taken from the account's other functions",
+        )
+        suppress(self.function, "CKV_AWS_117", because="In a VPC a NAT gateway would charge for every byte of a video")
+        suppress(self.function, "CKV_AWS_173", because="Encrypted with Lambda's own key; names and limits, no secrets")
         # Lambda refuses to trace, and to poll a queue, for a role that may not.
         self.function.node.add_dependency(self._grants)
         # X-Ray knows no resources: the only `*` there is.
         self.may("xray:PutTraceSegments", "xray:PutTelemetryRecords", on="*")
+        suppress(self._grants, "AwsSolutions-IAM5[Resource::*]", because="X-Ray knows no resources")
         self.may(
             "sqs:ReceiveMessage",
             "sqs:DeleteMessage",
@@ -138,7 +169,7 @@ class Service(Construct):
         )
         self.may("logs:CreateLogStream", "logs:PutLogEvents", on=self.log_group.log_group_arn)
 
-        lambda_.EventSourceMapping(
+        deliveries = lambda_.EventSourceMapping(
             self,
             "Deliveries",
             target=self.function,
@@ -148,16 +179,34 @@ class Service(Construct):
             max_concurrency=concurrency,
             report_batch_item_failures=True,
         )
+        suppress(
+            deliveries,
+            "Serverless-LambdaEventSourceMappingDestination",
+            because="Lambda has no such destination for a queue, whose own dead letters take what failed",
+        )
 
     def may(self, *actions: str, on: str, when: Mapping[str, Mapping[str, str]] | None = None) -> None:
         """Allow the function these actions on one resource, given by its ARN."""
         self._grants.add_statements(iam.PolicyStatement(actions=[*actions], resources=[on], conditions=when))
+
+    def may_below(self, prefix: str, *actions: str, of: s3.Bucket) -> None:
+        """Allow the function these actions on all objects of a bucket whose keys begin with the prefix."""
+        self.may(*actions, on=of.arn_for_objects(f"{prefix}*"))
+        bucket = cdk.Stack.of(of).get_logical_id(cast("s3.CfnBucket", of.node.default_child))
+        suppress(
+            self._grants,
+            f"AwsSolutions-IAM5[Resource::<{bucket}.Arn>/{prefix}*]",
+            because="The objects aren't known beforehand; the prefix is this service's own",
+        )
 
     def _log_group(self, settings: Settings) -> logs.LogGroup:
         log_group = logs.LogGroup(
             self,
             "Log",
             removal_policy=cdk.RemovalPolicy.RETAIN if settings.is_production else cdk.RemovalPolicy.DESTROY,
+        )
+        suppress(
+            log_group, "CKV_AWS_158", because="CloudWatch Logs encrypts with a key of its own; no secret is logged"
         )
         # The construct takes names such as ONE_YEAR; the setting is the number of days that they stand for.
         resource = cast("logs.CfnLogGroup", log_group.node.default_child)

@@ -116,7 +116,7 @@ class CloudSync(cdk.Stack):
         )
         service.may("secretsmanager:GetSecretValue", on=store.session_arn)
         service.may("dynamodb:BatchGetItem", on=store.library.table_arn)
-        service.may("s3:GetObject", "s3:PutObject", on=store.media.arn_for_objects("listings/*"))
+        service.may_below("listings/", "s3:GetObject", "s3:PutObject", of=store.media)
         return service
 
     def _downloader(self) -> Service:
@@ -158,12 +158,13 @@ class CloudSync(cdk.Stack):
             "dynamodb:ConditionCheckItem",
             on=store.library.table_arn,
         )
-        service.may(
+        service.may_below(
+            "gopro/",
             "s3:GetObject",
             "s3:PutObject",
             "s3:AbortMultipartUpload",
             "s3:ListMultipartUploadParts",
-            on=store.media.arn_for_objects("gopro/*"),
+            of=store.media,
         )
         return service
 
@@ -214,7 +215,7 @@ class CloudSync(cdk.Stack):
             on=store.syncs.table_arn,
         )
         service.may("dynamodb:BatchGetItem", on=store.library.table_arn)
-        service.may("s3:PutObject", on=store.media.arn_for_objects("reports/*"))
+        service.may_below("reports/", "s3:PutObject", of=store.media)
         service.may("sns:Publish", on=self.notifications.topic_arn)
         service.may("sqs:GetQueueAttributes", on=downloader.inbox.queue_arn)
         return service

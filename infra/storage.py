@@ -7,6 +7,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.service import DEAD_LETTER_RETENTION
+from infra.suppressions import suppress
 
 _STRING = dynamodb.AttributeType.STRING
 _NUMBER = dynamodb.AttributeType.NUMBER
@@ -36,6 +37,12 @@ class Storage(Construct):
                 )
             ],
         )
+        suppress(
+            self.media,
+            "AwsSolutions-S1",
+            "CKV_AWS_18",
+            because="Access logs would fill a second bucket for ever; CloudTrail's data events tell the same if wanted",
+        )
         self.library = self._table("Library", partition=("media_id", _STRING), sort=("item", _NUMBER))
         self.syncs = self._table("Syncs", partition=("sync_id", _STRING), sort=("record", _STRING))
         self.authenticator = self._table("Authenticator", partition=("id", _STRING), expires_at="expiration")
@@ -58,7 +65,7 @@ class Storage(Construct):
         sort: tuple[str, dynamodb.AttributeType] | None = None,
         expires_at: str | None = None,
     ) -> dynamodb.Table:
-        return dynamodb.Table(
+        table = dynamodb.Table(
             self,
             construct_id,
             partition_key=dynamodb.Attribute(name=partition[0], type=partition[1]),
@@ -71,6 +78,12 @@ class Storage(Construct):
             deletion_protection=self._deletion_protection,
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
+        suppress(
+            table,
+            "CKV_AWS_119",
+            because="DynamoDB encrypts with a key of its own; one of the user's costs more a month than the tables do",
+        )
+        return table
 
     def _secret(self, construct_id: str, description: str, removal_policy: cdk.RemovalPolicy) -> str:
         """A secret's ARN; by `Id`, as the emulator's reference to a secret is its name."""
@@ -81,4 +94,14 @@ class Storage(Construct):
             secret_string="{}",  # noqa: S106  # the placeholder
         )
         secret.apply_removal_policy(removal_policy)
+        suppress(
+            secret,
+            "AwsSolutions-SMG4",
+            because="Only GoPro can issue what is in it: the user puts it there, or the authenticator at each renewal",
+        )
+        suppress(
+            secret,
+            "CKV_AWS_149",
+            because="Encrypted with the account's key for secrets; one of the user's costs more than the secret does",
+        )
         return secret.attr_id

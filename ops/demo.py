@@ -157,9 +157,8 @@ def _stored(deployment: Deployment) -> Iterator[StoredObject]:
 
 def _expected(brought: stage.Stage) -> tuple[Mapping[str, Any], list[Original]]:
     """What the demo library has to come to, and its originals as the GoPro Cloud has them."""
-    # Only here: nothing that goes to AWS knows the fake.
-    from tests.gopro_cloud import Control  # noqa: PLC0415
-    from tests.gopro_cloud.demo import EXPECTED  # noqa: PLC0415
+    from tests.gopro_cloud import Control  # noqa: PLC0415  # only here: nothing that goes to AWS knows the fake
+    from tests.gopro_cloud.demo import EXPECTED  # noqa: PLC0415  # only here as well
 
     control = Control(brought.gopro_control_url)
     originals = [

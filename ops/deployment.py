@@ -23,7 +23,8 @@ class Deployment:
     def client(self, service: str) -> Any:
         """A boto3 client of the stack's account and region. (Any: one method for clients of ten types.)"""
         config = Config(proxies={}) if self.endpoint_url else None  # a proxy could not reach this machine's loopback
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]
+        client: Any = self.session.client  # the stubs know each service by its literal name only
+        return client(service, endpoint_url=self.endpoint_url, config=config)
 
     def table(self, output: str) -> Any:
         """The DynamoDB table that an output of the stack names."""
@@ -63,5 +64,9 @@ def on_aws(env: str) -> Deployment:
 
 def at_endpoint(endpoint_url: str, region: str, env: str) -> Deployment:
     """The stack of an environment on a local stage."""
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)  # noqa: S106
+    session = boto3.Session(
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  # the emulator's, of everybody
+        region_name=region,
+    )
     return Deployment(session, f"cloud-sync-{env}", endpoint_url)

@@ -34,7 +34,9 @@ class _Deadline(LambdaContext):
 
     def __init__(self, remaining_seconds: Callable[[], float]) -> None:
         super().__init__()
-        self.get_remaining_time_in_millis = lambda: int(remaining_seconds() * 1000)  # type: ignore[method-assign]
+        self.get_remaining_time_in_millis = (  # type: ignore[method-assign]  # a static method in Powertools
+            lambda: int(remaining_seconds() * 1000)
+        )
 
 
 class Once:

@@ -189,7 +189,7 @@ class Library:
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeValues={":epoch": lease.epoch, **values},
-                **names,  # type: ignore[arg-type]
+                **names,  # type: ignore[arg-type]  # the stubs know keywords by their names only
             )
         )
 

@@ -162,7 +162,7 @@ class Bucket:
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=upload.key,
-                Body=body,  # type: ignore[arg-type]
+                Body=body,  # type: ignore[arg-type]  # as above
                 ContentLength=len(body),
                 ChecksumCRC64NVME=_text(crc),
                 Metadata=dict(upload.metadata),

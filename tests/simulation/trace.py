@@ -1,0 +1,40 @@
+"""What happened in a run, effect by effect."""
+
+import hashlib
+from collections import Counter
+from datetime import UTC, datetime
+
+from tests.simulation.virtual import Scheduler
+
+
+class Trace:
+    """A line for each effect: when, who, what, on what, and what came of it if that wasn't simply success."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._rows: list[tuple[float, str, str, str, str]] = []
+        self.reached: Counter[str] = Counter()
+
+    def add(self, operation: str, subject: str, outcome: str) -> None:
+        scheduler = self._scheduler
+        who = scheduler.current.process.name if scheduler.current else "world"
+        self._rows.append((scheduler.now, who, operation, subject, outcome))
+
+    def reach(self, scenario: str) -> None:
+        """Counts that something happened which the simulation is there to try."""
+        self.reached[scenario] += 1
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def lines(self) -> list[str]:
+        return [
+            f"{datetime.fromtimestamp(when, UTC):%d %H:%M:%S.%f}"[:-3]
+            + f"  {who:<18} {operation:<34} {subject}"
+            + (f"  → {outcome}" if outcome else "")
+            for when, who, operation, subject, outcome in self._rows
+        ]
+
+    def digest(self) -> str:
+        """Tells whether two runs were the same."""
+        return hashlib.sha256(repr(self._rows).encode()).hexdigest()[:16]

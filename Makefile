@@ -9,7 +9,7 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate soak planted-bugs check static format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test simulate soak scenarios planted-bugs check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -29,6 +29,9 @@ simulate: setup ## run the services under SEEDS (10000) simulated nights, good a
 
 soak: setup ## go on simulating for MINUTES (60), from a seed of the clock
 	$(VENV) .venv/bin/python -m tests.simulation --jobs 2 --start $$(date +%s) --minutes $(or $(MINUTES),60)
+
+scenarios: setup .static/.ready ## show all failure scenarios by their tests, and write docs/failure-scenarios.md anew
+	$(VENV) .venv/bin/python -m pytest -m scenario --scenarios-report docs/failure-scenarios.md $(FAST) tests/e2e
 
 planted-bugs: setup ## plant bugs into a copy of the services: does the simulator catch each?
 	$(VENV) .venv/bin/python -m tests.simulation.planted_bugs

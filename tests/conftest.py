@@ -1,5 +1,6 @@
-"""Fixtures of all suites."""
+"""Fixtures and options of all suites."""
 
+from tests.scenario_report import pytest_addoption, pytest_configure
 from tests.template import template
 
-__all__ = ["template"]
+__all__ = ["pytest_addoption", "pytest_configure", "template"]

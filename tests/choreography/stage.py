@@ -55,6 +55,7 @@ class Choreography:
     events_url: str
     contexts: dict[str, Callable[[], Context]] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
+    in_hand: dict[str, list[str]] = field(default_factory=dict)  # the receipts of each service's last batch
     published: list[dict[str, Any]] = field(default_factory=list)
 
     def client(self, name: str) -> Any:
@@ -107,6 +108,7 @@ class Choreography:
         ).get("Messages", [])
         if not received:
             return 0
+        self.in_hand[name] = [message["ReceiptHandle"] for message in received]
         batch = {"Records": [self._record(wiring, message) for message in received]}
         context = self.contexts.get(name, lambda: Context(name))
         answer: Any = None
@@ -117,6 +119,12 @@ class Choreography:
             if message["MessageId"] not in failed:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return len(received)
+
+    def come_back(self, name: str) -> None:
+        """Shows a killed service's messages again, as the end of their time does."""
+        url = self.physical[self.template.services[name].inbox.id]
+        for receipt in self.in_hand[name]:
+            self.client("sqs").change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
 
     def _record(self, wiring: ServiceWiring, message: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from services.shared.bus import Bus
+from services.shared.events import Event
 from tests.choreography.conftest import Stage
 from tests.choreography.stage import Choreography, Context, bodies
 from tests.gopro_cloud import DEMO_CREDENTIALS, Generated, Library, Medium, Series, Shape
@@ -57,6 +60,7 @@ def test_a_manual_syncs_id_is_the_one_that_put_events_prints(stage: Stage) -> No
         assert system.sync_record(printed)["state"] == "CLOSED"
 
 
+@pytest.mark.scenario(31)
 def test_an_empty_library_completes_at_once_with_zeros(stage: Stage) -> None:
     with stage() as system:
         serve(system)
@@ -65,6 +69,7 @@ def test_an_empty_library_completes_at_once_with_zeros(stage: Stage) -> None:
         assert len(system.notifications()) == 1
 
 
+@pytest.mark.scenario(38)
 def test_a_partial_failure_names_each_failure_and_the_rest_is_stored(stage: Stage) -> None:
     good, gone, proxy = video(1), video(2, gone=True), video(3, source_offered=False)
     with stage() as system:
@@ -92,6 +97,7 @@ def test_a_second_sync_downloads_only_what_failed_before(stage: Stage) -> None:
         assert {seen.media_id for seen in system.cloud.observations.requests(endpoint="cdn")} == {late.media_id}
 
 
+@pytest.mark.scenario(7)
 def test_wrong_credentials_give_one_critical_notification_that_says_what_to_do(stage: Stage) -> None:
     wrong = {"client_id": "demo", "client_secret": "no", "username": "a", "password": "wrong"}
     with stage(credentials=wrong) as system:
@@ -104,6 +110,7 @@ def test_wrong_credentials_give_one_critical_notification_that_says_what_to_do(s
         assert len(system.cloud.observations.requests(endpoint="token")) == 1, "no retry storm"
 
 
+@pytest.mark.scenario(20)
 def test_a_failing_medium_is_tried_as_often_as_the_queue_allows_and_its_message_is_kept(stage: Stage) -> None:
     bad = video(1, Drop(at_bytes=0, times=None))
     with stage() as system:
@@ -119,6 +126,7 @@ def test_a_failing_medium_is_tried_as_often_as_the_queue_allows_and_its_message_
         assert json.loads(letter)["detail"]["data"]["media_id"] == bad.media_id
 
 
+@pytest.mark.scenario(29)
 def test_a_redriven_medium_is_stored_and_amends_the_closed_sync(stage: Stage) -> None:
     bad = video(1, Drop(at_bytes=0, times=None))
     with stage() as system:
@@ -136,6 +144,7 @@ def test_a_redriven_medium_is_stored_and_amends_the_closed_sync(stage: Stage) ->
         assert bad.media_id in bodies(system.notifications())
 
 
+@pytest.mark.scenario(1)
 def test_every_event_delivered_again_changes_nothing(stage: Stage) -> None:
     media = [video(n) for n in range(3)] + [video(9, gone=True)]
     with stage() as system:
@@ -155,19 +164,114 @@ def test_every_event_delivered_again_changes_nothing(stage: Stage) -> None:
         assert system.notifications() == []
 
 
-def test_every_batch_handled_twice_gives_one_summary(stage: Stage) -> None:
+@pytest.mark.scenario(1, 4)
+@pytest.mark.parametrize("times", [2, 5])
+def test_every_batch_handled_several_times_gives_one_summary(stage: Stage, times: int) -> None:
     with stage() as system:
         serve(system, *[video(n) for n in range(3)], video(9, gone=True))
         sync_id = system.put("SyncRequested", {})
         for _ in range(30):
             for name in system.template.services:
-                system.deliver(name, times=2)
+                system.deliver(name, times=times)
         system.run()
         (summary,) = {json.dumps(s, sort_keys=True) for s in system.events("SyncCompleted", sync_id)}
         assert (json.loads(summary)["downloaded"], json.loads(summary)["failed"]) == (3, 1)
         assert int(system.sync_record(sync_id)["version"]) < 60
 
 
+class Killed(BaseException):
+    """The function is gone: nothing catches this, as nothing survives a kill."""
+
+
+@pytest.mark.scenario(3)
+@pytest.mark.parametrize(("service", "fact"), [("downloader", "MediaDownloaded"), ("lister", "LibraryListed")])
+def test_a_worker_that_is_killed_before_it_tells_its_result_tells_it_at_the_next_try(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, service: str, fact: str
+) -> None:
+    publish, kills = Bus.publish, [fact]
+
+    def killed(bus: Bus, events: Iterable[Event], **more: Any) -> None:
+        told = list(events)
+        if kills and fact in [type(event).__name__ for event in told]:
+            kills.pop()
+            raise Killed
+        publish(bus, told, **more)
+
+    monkeypatch.setattr(Bus, "publish", killed)
+    with stage() as system:
+        serve(system, video(1))
+        sync_id = system.put("SyncRequested", {})
+        with pytest.raises(Killed):
+            system.run()
+        asked = len(system.cloud.observations.requests(endpoint="cdn"))
+        system.come_back(service)
+        system.run()
+        assert len(system.events(fact, sync_id)) == 1
+        (summary,) = system.events("SyncCompleted", sync_id)
+        assert (summary["downloaded"], summary["failed"]) == (1, 0)
+        assert digests(system) == sources(system, video(1))
+        if service == "downloader":
+            assert len(system.cloud.observations.requests(endpoint="cdn")) == asked, "nothing is downloaded again"
+
+
+@pytest.mark.scenario(25)
+def test_a_sync_by_hand_during_the_scheduled_one_stores_nothing_twice_and_both_close(stage: Stage) -> None:
+    media = [video(n) for n in range(3)]
+    due = {"provider": "gopro", "trigger": "scheduled", "scheduled_time": "2026-11-23T01:00:00Z"}
+    with stage() as system:
+        serve(system, *media)
+        system.put("SyncRequested", due, source="cloud-sync.schedule")
+        by_hand = system.put("SyncRequested", {})
+        system.run("authenticator", "lister")
+        system.run()
+        for sync_id in ("scheduled-2026-11-23", by_hand):
+            (summary,) = system.events("SyncCompleted", sync_id)
+            assert (summary["outcome"], summary["discovered"], summary["downloaded"]) == ("completed", 3, 3)
+        for medium in media:
+            assert len(system.cloud.observations.requests(endpoint="cdn", media_id=medium.media_id)) == 1
+        assert digests(system) == sources(system, *media)
+        assert len(system.notifications()) == 2
+
+
+@pytest.mark.scenario(37)
+def test_a_library_that_is_suddenly_empty_is_a_warning_and_nothing_is_deleted(stage: Stage) -> None:
+    with stage() as system:
+        serve(system, *[video(n) for n in range(3)])
+        system.sync()
+        stored = system.objects()
+        serve(system)
+        (summary,) = system.events("SyncCompleted", system.sync())
+        assert "suddenly empty" in summary["warnings"][0]
+        assert "suddenly empty" in bodies(system.notifications())
+        assert system.objects() == stored
+        assert system.cloud.observations.requests(endpoint="change") == []
+
+
+@pytest.mark.scenario(57)
+def test_a_replay_of_the_archive_over_a_closed_sync_changes_nothing(stage: Stage) -> None:
+    with stage() as system:
+        serve(system, *[video(n) for n in range(3)], video(9, gone=True))
+        sync_id = system.sync()
+        before, sums, told = system.sync_record(sync_id), digests(system), len(system.published)
+        system.notifications()
+        system.cloud.observations.clear()
+        for event in list(system.published):
+            for service in system.template.services.values():
+                if event["detail-type"] in service.rule["EventPattern"]["detail-type"]:
+                    replayed = json.dumps({**event, "replay-name": "last week"})
+                    url = system.physical[service.inbox.id]
+                    system.client("sqs").send_message(QueueUrl=url, MessageBody=replayed)
+        system.run()
+        after = system.sync_record(sync_id)
+        assert (after["state"], after["summary"]) == ("CLOSED", before["summary"])
+        assert digests(system) == sums
+        assert system.cloud.observations.requests(endpoint="cdn") == []
+        assert system.notifications() == []
+        assert {event["detail-type"] for event in system.published[told:]}.isdisjoint({"SyncCompleted", "SyncAmended"})
+        assert len(system.events("SessionAuthenticated")) == 1, "a request of last week begins nothing"
+
+
+@pytest.mark.scenario(32)
 @pytest.mark.parametrize("library", [1, 200, 201, 1001])
 def test_libraries_of_every_size_are_listed_to_the_last_medium(stage: Stage, library: int) -> None:
     with stage(MAX_MEDIA_PER_SYNC="3") as system:
@@ -194,6 +298,7 @@ def test_a_library_too_large_for_one_sync_takes_as_many_as_it_needs(stage: Stage
         assert downloaded == [3, 3, 2, 0]
 
 
+@pytest.mark.scenario(24)
 def test_the_schedule_and_its_catch_up_are_one_sync(stage: Stage) -> None:
     due = {"provider": "gopro", "trigger": "scheduled"}
     with stage() as system:
@@ -207,6 +312,7 @@ def test_the_schedule_and_its_catch_up_are_one_sync(stage: Stage) -> None:
         assert len(system.notifications()) == 1
 
 
+@pytest.mark.scenario(5)
 def test_a_session_that_dies_in_the_middle_is_renewed_and_nothing_fails(stage: Stage) -> None:
     media = [video(n) for n in range(4)]
     with stage(LANE_WAIT_SECONDS="3") as system:
@@ -222,6 +328,7 @@ def test_a_session_that_dies_in_the_middle_is_renewed_and_nothing_fails(stage: S
         assert (summary["downloaded"], summary["failed"]) == (4, 0)
 
 
+@pytest.mark.scenario(7)
 def test_a_session_that_dies_for_good_while_the_library_is_listed_fails_the_sync(stage: Stage) -> None:
     no_password = {key: DEMO_CREDENTIALS[key] for key in ("client_id", "client_secret", "refresh_token")}
     with stage(credentials=no_password, LANE_WAIT_SECONDS="3") as system:
@@ -261,6 +368,7 @@ def test_a_filtered_sync_takes_only_what_was_asked_for(stage: Stage) -> None:
         assert digests(system) == sources(system, photo)
 
 
+@pytest.mark.scenario(12)
 def test_a_download_that_runs_out_of_time_goes_on_in_further_invocations(stage: Stage) -> None:
     long = video(1, contents=(Generated(11 * (1 << 20), "long"),), etag_part_bytes=5 * (1 << 20))
 
@@ -292,6 +400,7 @@ def test_a_download_that_runs_out_of_time_goes_on_in_further_invocations(stage: 
         assert digests(system) == sources(system, long)
 
 
+@pytest.mark.scenario(46)
 def test_an_unreadable_message_ends_among_the_dead_letters_and_others_flow(stage: Stage) -> None:
     with stage() as system:
         serve(system, video(1))

@@ -56,6 +56,18 @@ def test_services_import_neither_infrastructure_nor_operations_nor_tests() -> No
     assert breaches(ROOT / "services", "infra", "ops", "tests") == []
 
 
+@pytest.mark.scenario(53)
+def test_no_service_leaves_files_for_the_next_invocation() -> None:
+    assert breaches(ROOT / "services", "tempfile", "pathlib", "shutil", "io", "os.open", "os.mkdir", "sqlite3") == []
+    opened = [
+        (file.relative_to(ROOT).as_posix(), node.lineno)
+        for file in (ROOT / "services").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "os.open")
+    ]
+    assert opened == []
+
+
 def test_the_transfer_engine_knows_neither_lambda_nor_gopro() -> None:
     engine = ROOT / "services" / "downloader" / "transfer"
     own = ("services.downloader.transfer", "services.shared.errors", "services.shared.retry_after")

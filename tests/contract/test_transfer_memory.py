@@ -60,6 +60,7 @@ def bench(seaweed_url: str, template: Synthesize) -> Iterator[Bench]:
         yield Bench(seaweed_url, name, urls, variables)
 
 
+@pytest.mark.scenario(52)
 def test_eight_connections_with_parts_of_8_mib_take_no_more_than_their_buffers_and_little_besides(bench: Bench) -> None:
     copied = bench.run(connections=8, memory=8 * PART, space=8 * PART + BESIDES)
     assert copied.returncode == 0, copied.stderr[-2000:]
@@ -69,6 +70,7 @@ def test_eight_connections_with_parts_of_8_mib_take_no_more_than_their_buffers_a
     assert told["peak_rss_bytes"] <= 160 * MIB
 
 
+@pytest.mark.scenario(52)
 def test_buffers_that_have_no_room_in_the_address_space_fail_the_copy(bench: Bench) -> None:
     # Shows that the limit above is one that bites.
     copied = bench.run(connections=8, memory=10 * PART, space=6 * PART)

@@ -189,6 +189,7 @@ def test_what_a_first_worker_stored_is_not_fetched_again(stage: Stage) -> None:
     assert fetched <= 6 * PART + 1 - sum(part.size for part in done.values()) + 2 * MIB
 
 
+@pytest.mark.scenario(30)
 def test_an_upload_that_was_aborted_is_gone_and_a_new_one_stores_the_file(stage: Stage) -> None:
     left = begun(stage, 4 * PART, parts=1)
     stage.bucket.abort(left.key, left.upload_id)
@@ -207,6 +208,7 @@ def test_an_upload_that_is_aborted_while_its_parts_come_ends_the_copy(stage: Sta
 # --- what S3 refuses -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(44)
 @pytest.mark.parametrize("size", [100, 2 * PART], ids=["in-one", "in-parts"])
 def test_what_is_at_the_key_is_never_overwritten(stage: Stage, size: int) -> None:
     stage.s3.put_object(Bucket=stage.name, Key="key", Body=b"first")
@@ -231,6 +233,7 @@ def test_bytes_that_change_on_their_way_are_refused_and_not_stored(stage: Stage,
     assert stage.bucket.find("key") is None
 
 
+@pytest.mark.scenario(44)
 def test_a_success_that_tells_of_an_error_is_tried_again(stage: Stage) -> None:
     stage.serve(2 * PART)
     stage.answer_once(
@@ -242,6 +245,7 @@ def test_a_success_that_tells_of_an_error_is_tried_again(stage: Stage) -> None:
     assert sha256(stage.stored()) == stage.source_sha256
 
 
+@pytest.mark.scenario(44)
 def test_a_conflict_at_the_key_gives_the_upload_up_and_a_new_one_stores_the_file(stage: Stage) -> None:
     stage.serve(2 * PART)
     stage.answer_once(
@@ -252,5 +256,14 @@ def test_a_conflict_at_the_key_gives_the_upload_up_and_a_new_one_stores_the_file
     with pytest.raises(UploadGone):
         stage.copy()
     assert stage.s3.list_multipart_uploads(Bucket=stage.name).get("Uploads", []) == []
+    assert stage.copy() is not None
+    assert sha256(stage.stored()) == stage.source_sha256
+
+
+@pytest.mark.scenario(45)
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+def test_a_store_that_asks_to_slow_down_is_asked_again(stage: Stage, operation: str) -> None:
+    stage.serve(2 * PART)
+    stage.answer_once(operation, 503, "<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>")
     assert stage.copy() is not None
     assert sha256(stage.stored()) == stage.source_sha256

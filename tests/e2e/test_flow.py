@@ -46,6 +46,7 @@ def summary_of(
     return dict(event["detail"]["data"])
 
 
+@pytest.mark.scenario(38)
 def test_of_twelve_media_two_can_not_be_had_and_the_rest_is_stored_byte_for_byte(stage: Stage) -> None:
     chapters = tuple(Generated(400_000 + n, f"chapter {n}") for n in range(3))
     good = [video(n) for n in range(9)] + [video(20, shape=Shape.CHAPTERED, contents=chapters)]
@@ -61,6 +62,7 @@ def test_of_twelve_media_two_can_not_be_had_and_the_rest_is_stored_byte_for_byte
     assert len(stage.notifications()) == 1
 
 
+@pytest.mark.scenario(31)
 def test_without_new_media_a_sync_completes_with_zeros_within_seconds(stage: Stage) -> None:
     serve(stage)
     started = time.monotonic()
@@ -89,6 +91,7 @@ def test_a_second_sync_downloads_nothing_again_except_what_failed_before(stage: 
     assert stage.control.requests("cdn") == []
 
 
+@pytest.mark.scenario(7)
 def test_wrong_credentials_end_in_one_critical_notification_and_no_retry_storm(stage: Stage) -> None:
     serve(stage, video(1))
     known = {key: stage.credentials[key] for key in ("client_id", "client_secret", "username")}
@@ -128,6 +131,7 @@ def test_five_downloads_run_at_once_and_never_more(stage: Stage) -> None:
 BASE = float(os.environ.get("RETRY_BASE_SECONDS", "2"))
 
 
+@pytest.mark.scenario(20, 29)
 def test_a_failing_medium_is_retried_with_the_planned_waits_then_kept_and_redriven(stage: Stage) -> None:
     bad, good = video(1, Drop(at_bytes=0, times=None)), video(2)
     with stage.environment("downloader", RETRY_BASE_SECONDS=f"{BASE:g}"):
@@ -156,6 +160,7 @@ def test_a_failing_medium_is_retried_with_the_planned_waits_then_kept_and_redriv
     eventually(lambda: len(stage.notifications(sync_id)) == 2, what="the notification of the amendment")
 
 
+@pytest.mark.scenario(30)
 def test_a_redrive_after_its_upload_was_aborted_begins_a_fresh_one(stage: Stage) -> None:
     bad = video(1, Drop(at_bytes=12 * MIB, times=None), size=20 * MIB)
     serve(stage, bad)
@@ -174,6 +179,7 @@ def test_a_redrive_after_its_upload_was_aborted_begins_a_fresh_one(stage: Stage)
     assert stage.uploads() == []
 
 
+@pytest.mark.scenario(11)
 def test_a_downloader_that_is_killed_in_mid_file_is_taken_over_and_the_bytes_are_right(stage: Stage) -> None:
     long = video(1, Throttle(bytes_per_second=3 * MIB, times=3), size=40 * MIB)
     serve(stage, long)
@@ -200,6 +206,7 @@ def test_a_downloader_that_is_killed_in_mid_file_is_taken_over_and_the_bytes_are
     assert stage.uploads() == []
 
 
+@pytest.mark.scenario(12)
 def test_a_download_longer_than_an_invocation_pauses_and_goes_on(stage: Stage) -> None:
     long = video(1, Throttle(bytes_per_second=2 * MIB, times=None), size=45 * MIB)
     functions, name = stage.client("lambda"), stage.outputs["DownloaderFunctionName"]
@@ -232,6 +239,7 @@ def test_several_connections_share_a_file_and_a_busy_cdn_gets_fewer(stage: Stage
     assert stage.objects_of(large.media_id)[0].etag == stage.control.originals(large.media_id)[0]["etag"]
 
 
+@pytest.mark.scenario(5)
 def test_a_session_that_ends_in_the_middle_is_renewed_once_and_all_lanes_go_on(stage: Stage) -> None:
     stage.control.configure_account(expires_in=60)
     slow = [video(n, Throttle(bytes_per_second=100_000, times=1), size=500_000) for n in range(12)]
@@ -267,6 +275,7 @@ def test_the_daily_schedules_own_target_starts_a_sync_named_by_its_date(stage: S
     stage.wait_for_close(closed["metadata"]["sync_id"])
 
 
+@pytest.mark.scenario(56)
 def test_no_secret_shows_anywhere(stage: Stage) -> None:
     """The canary: every output of a sync with failures, a refused session and a dead letter is searched."""
     serve(stage, video(1), video(2, gone=True), video(3, Drop(at_bytes=0, times=None)))

@@ -243,6 +243,7 @@ def test_lambda_drops_no_log_line_that_the_function_writes(unusual: Template) ->
         assert service.log_group["RetentionInDays"] == 3
 
 
+@pytest.mark.scenario(13)
 def test_a_chain_of_pauses_is_not_cut_and_no_concurrency_is_taken_from_the_account(service: ServiceWiring) -> None:
     assert service.function["RecursiveLoop"] == "Allow"
     assert "ReservedConcurrentExecutions" not in service.function.properties
@@ -339,6 +340,7 @@ def schedules(synthesized: Template) -> dict[str, Resource]:
     }
 
 
+@pytest.mark.scenario(23)
 def test_the_daily_sync_is_at_two_in_berlin_and_its_catch_up_past_the_gap_of_summer_time(prod: Template) -> None:
     daily = schedules(prod)["gopro-sync-daily-schedule"]
     catch_up = schedules(prod)["gopro-sync-catch-up-schedule"]
@@ -441,6 +443,7 @@ def test_the_alarm_of_dead_letters_gives_commands_for_that_very_queue(prod: Temp
         assert (("trigger", "") in commands) == (name == "authenticator")
 
 
+@pytest.mark.scenario(22)
 def test_silence_for_more_than_a_day_rings(prod: Template) -> None:
     (alarm,) = alarms_on(prod, "Invocations", prod.services["authenticator"].function)
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 26 * 60 * 60
@@ -449,6 +452,7 @@ def test_silence_for_more_than_a_day_rings(prod: Template) -> None:
     assert alarm["ActionsEnabled"] is True
 
 
+@pytest.mark.scenario(28)
 def test_a_failing_summarizer_and_an_undelivered_notification_ring(prod: Template) -> None:
     assert alarms_on(prod, "ApproximateAgeOfOldestMessage", prod.services["summarizer"].inbox)
     assert [a for a in prod.of_type("AWS::CloudWatch::Alarm") if a["MetricName"] == "NumberOfNotificationsFailed"]

@@ -166,6 +166,7 @@ def test_username_and_password_do_where_there_is_no_refresh_token(stage: Stage) 
     assert [seen.grant for seen in stage.cloud.observations.requests("token")] == ["password", "refresh_token"]
 
 
+@pytest.mark.scenario(7)
 def test_the_password_stands_in_for_a_dead_refresh_token_and_not_more_than_once_a_minute(stage: Stage) -> None:
     stage.put_secret("CREDENTIALS_SECRET", BOTH)
     stage.cloud.tokens.blacklist_refresh()
@@ -225,6 +226,7 @@ def test_a_dead_pasted_token_is_told_at_once_with_what_to_do(stage: Stage) -> No
 # -- credentials that don't do ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(55)
 @pytest.mark.parametrize(
     "content",
     [
@@ -259,6 +261,7 @@ def test_a_credentials_secret_that_holds_nothing_usable_is_named_with_the_comman
     assert calls(stage, "token") == 0
 
 
+@pytest.mark.scenario(7)
 @pytest.mark.parametrize(
     ("credentials", "change", "reason", "remedy"),
     [
@@ -280,6 +283,7 @@ def test_refused_credentials_fail_the_sync_at_once_and_say_what_to_do(
     assert calls(stage, "token") == 1
 
 
+@pytest.mark.scenario(7)
 def test_a_revoked_refresh_token_marks_the_session_dead(stage: Stage) -> None:
     stage.send("SyncRequested")
     stage.published()
@@ -345,6 +349,7 @@ def test_the_message_of_a_failed_sync_that_is_redriven_is_acknowledged_with_advi
     assert "send a new SyncRequested" in caplog.text
 
 
+@pytest.mark.scenario(14)
 def test_a_rate_limit_is_waited_for_as_long_as_gopro_asks(stage: Stage) -> None:
     stage.cloud.arm(Answer(endpoint="token", status=429, retry_after=33))
     assert not stage.send("SyncRequested")
@@ -359,6 +364,7 @@ def test_the_firewall_s_html_page_is_no_verdict_on_the_credentials(stage: Stage)
     assert "firewall" in the_failure(stage)["reason"]
 
 
+@pytest.mark.scenario(36)
 @pytest.mark.parametrize("status", [406, 410])
 def test_a_retired_api_is_told_at_once(stage: Stage, status: int) -> None:
     stage.cloud.arm(Answer(endpoint="user", status=status))
@@ -369,6 +375,7 @@ def test_a_retired_api_is_told_at_once(stage: Stage, status: int) -> None:
 # -- once a sync ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(24)
 def test_a_sync_that_has_begun_is_not_begun_again(stage: Stage) -> None:
     for due in ("2026-11-24T01:00:00Z", "2026-11-24T03:15:00Z"):
         assert stage.send("SyncRequested", {"trigger": "scheduled", "scheduled_time": due})
@@ -492,12 +499,14 @@ def begun(stage: Stage) -> Stage:
     return stage
 
 
+@pytest.mark.scenario(5)
 def test_a_rejected_session_is_replaced_without_an_event(begun: Stage) -> None:
     assert begun.send("SessionRejected", rejected(1))
     assert begun.secret("SESSION_SECRET")["version"] == 2
     assert begun.published() == []
 
 
+@pytest.mark.scenario(6)
 def test_a_session_replaced_already_is_not_replaced_again(begun: Stage) -> None:
     for _ in range(5):
         assert begun.send("SessionRejected", rejected(1))
@@ -505,6 +514,7 @@ def test_a_session_replaced_already_is_not_replaced_again(begun: Stage) -> None:
     assert calls(begun, "token") == 2
 
 
+@pytest.mark.scenario(6)
 def test_a_young_session_is_not_replaced_yet(begun: Stage) -> None:
     begun.send("SessionRejected", rejected(1))
     begun.clock.advance(400)
@@ -526,6 +536,7 @@ def test_of_a_short_session_half_its_life_is_young(stage: Stage) -> None:
     assert stage.send("SessionRejected", rejected(1), receives=2)
 
 
+@pytest.mark.scenario(7)
 def test_when_no_session_can_be_had_every_sync_hears_of_it_and_gopro_is_asked_once(begun: Stage) -> None:
     begun.cloud.tokens.blacklist_refresh()
     assert begun.send("SessionRejected", rejected(1))
@@ -557,6 +568,7 @@ def test_a_rejected_session_in_a_long_outage_fails_that_sync_and_stays_for_a_red
     assert not begun.secret("SESSION_SECRET")["dead_because"]
 
 
+@pytest.mark.scenario(6)
 def test_two_workers_never_refresh_at_the_same_time(begun: Stage) -> None:
     held_by_another_worker(begun, 60)
     session = begun.secret("SESSION_SECRET")
@@ -634,6 +646,7 @@ def test_the_function_answers_as_its_inbox_does(begun: Stage, monkeypatch: pytes
 # -- nothing secret ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(56)
 def test_no_secret_ever_leaves(
     stage: Stage,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,13 +1,14 @@
 """Publishing: what PutEvents is sent, and what is made of its answer."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -101,6 +102,7 @@ def test_no_call_has_more_than_ten_entries_and_the_order_is_kept(count: int) -> 
     assert [media_id for call in client.media_ids() for media_id in call] == [str(n) for n in range(count)]
 
 
+@pytest.mark.scenario(47)
 def test_an_event_of_just_the_size_that_fits_is_sent_and_one_byte_more_is_refused() -> None:
     client = EventBridge()
     bus_to(client).publish([padded_to(MAX_BYTES)])
@@ -110,6 +112,7 @@ def test_an_event_of_just_the_size_that_fits_is_sent_and_one_byte_more_is_refuse
     assert len(client.calls) == 1
 
 
+@pytest.mark.scenario(47)
 def test_when_one_event_is_too_large_nothing_goes_out_not_even_the_batches_before_it() -> None:
     client = EventBridge()
     with pytest.raises(OversizeEvent):
@@ -151,6 +154,7 @@ def test_half_a_surrogate_pair_in_a_file_name_does_not_stop_it() -> None:
     assert event.filename == "\ud83d.MP4"
 
 
+@pytest.mark.scenario(16)
 def test_only_the_entries_that_failed_are_sent_again() -> None:
     client = EventBridge([ACCEPTED, THROTTLED, ACCEPTED, "InternalFailure"], [ACCEPTED, "InternalException"])
     naps: list[float] = []
@@ -239,3 +243,77 @@ def test_what_was_published_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -
     arrived = through_eventbridge([summary, *map(medium, range(11))])
     assert len(arrived) == 12
     assert next(read(json.dumps(body)) for body in arrived if body["detail-type"] == "SyncCompleted") == summary
+
+
+# ── At the level of HTTP ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Wire:
+    """A client of moto's EventBridge whose first request meets with an accident, and a queue behind the bus."""
+
+    def __init__(self) -> None:
+        self.client = boto3.client("events", "eu-central-1")
+        self.requests: list[list[dict[str, Any]]] = []
+        self.accident: Callable[[Any], None] = lambda request: None
+        self._well, self._queue = boto3.client("events", "eu-central-1"), boto3.client("sqs", "eu-central-1")
+        self._well.create_event_bus(Name="bus")
+        self._url = self._queue.create_queue(QueueName="inbox")["QueueUrl"]
+        self._well.put_rule(Name="rule", EventBusName="bus", EventPattern='{"source": ["cloud-sync.lister"]}')
+        target: Any = {"Id": "1", "Arn": "arn:aws:sqs:eu-central-1:123456789012:inbox"}
+        self._well.put_targets(Rule="rule", EventBusName="bus", Targets=[target])
+        self.client.meta.events.register_first("before-send.events.PutEvents", self._send)
+
+    def _send(self, request: Any, **_: Any) -> None:
+        self.requests.append(json.loads(request.body)["Entries"])
+        if len(self.requests) == 1:
+            self.accident(request)
+
+    def deliver(self, entries: Any) -> None:
+        self._well.put_events(Entries=entries)
+
+    def arrived(self) -> list[Event]:
+        found: list[Event] = []
+        while batch := self._queue.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+            for message in batch:
+                found.append(read(message["Body"]))
+                self._queue.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield Wire()
+
+
+@pytest.mark.scenario(16)
+def test_what_eventbridge_left_out_of_a_request_arrives_and_the_rest_does_not_arrive_twice(wire: Wire) -> None:
+    def without_a_source(request: Any) -> None:
+        body = json.loads(request.body)
+        body["Entries"][1]["Source"] = ""  # which moto refuses, and that entry alone
+        request.body = json.dumps(body).encode()
+
+    def one_that_passes(parsed: Any, **_: Any) -> None:
+        for entry in parsed["Entries"]:
+            if "ErrorCode" in entry:
+                entry["ErrorCode"] = "InternalFailure"
+
+    wire.accident = without_a_source
+    wire.client.meta.events.register("after-call.events.PutEvents", one_that_passes)
+    bus_to(wire.client).publish(map(medium, range(5)))
+    assert [len(entries) for entries in wire.requests] == [5, 1]
+    assert Counter(event.event_id for event in wire.arrived()) == {medium(n).event_id: 1 for n in range(5)}
+
+
+@pytest.mark.scenario(17)
+def test_events_whose_answer_was_lost_are_sent_again_under_the_same_ids(wire: Wire) -> None:
+    def lost(request: Any) -> None:
+        wire.deliver(json.loads(request.body)["Entries"])
+        raise ReadTimeoutError(endpoint_url="https://events.example")
+
+    wire.accident = lost
+    bus_to(wire.client).publish(map(medium, range(3)))
+    assert len(wire.requests) == 2
+    assert Counter(event.event_id for event in wire.arrived()) == {medium(n).event_id: 2 for n in range(3)}

@@ -194,6 +194,7 @@ def only(events: list[Any]) -> Any:
     return events[0]
 
 
+@pytest.mark.scenario(42)
 def test_a_video_is_stored_byte_for_byte_and_its_etag_proves_it(stage: Stage) -> None:
     stage.serve(video())
     fact = only(stage.react(discovered()))
@@ -243,6 +244,7 @@ def test_every_kind_of_medium_is_stored_whole(stage: Stage, medium: Medium) -> N
     assert stage.digests() == stage.sources("m-1")
 
 
+@pytest.mark.scenario(3, 4)
 def test_what_is_stored_is_not_downloaded_again_and_told_to_each_sync_that_asks(stage: Stage) -> None:
     stage.serve(video())
     first = only(stage.react(discovered()))
@@ -275,6 +277,7 @@ BREAKS: list[Fault] = [
 ]
 
 
+@pytest.mark.scenario(8, 10, 40)
 @pytest.mark.parametrize("connections", [1, 3])
 @pytest.mark.parametrize("fault", BREAKS, ids=lambda f: type(f).__name__)
 def test_what_breaks_on_the_way_is_mended_within_the_same_try(stage: Stage, fault: Fault, connections: int) -> None:
@@ -284,12 +287,14 @@ def test_what_breaks_on_the_way_is_mended_within_the_same_try(stage: Stage, faul
     assert stage.digests() == stage.sources("m-1")
 
 
+@pytest.mark.scenario(10, 40)
 def test_a_broken_connection_goes_on_where_it_broke_also_when_ranges_are_then_ignored(stage: Stage) -> None:
     stage.serve(video(Drop(at_bytes=7 * MIB), IgnoreRange(times=9)))
     only(stage.react(discovered()))
     assert stage.digests() == stage.sources("m-1")
 
 
+@pytest.mark.scenario(10)
 def test_what_a_connection_brought_of_a_part_before_it_broke_is_not_fetched_again(stage: Stage) -> None:
     stage.serve(video(Throttle(bytes_per_second=16 * MIB), Drop(at_bytes=4 * MIB + 99)))
     only(stage.react(discovered()))
@@ -299,6 +304,20 @@ def test_what_a_connection_brought_of_a_part_before_it_broke_is_not_fetched_agai
     assert stage.digests() == stage.sources("m-1")
 
 
+@pytest.mark.scenario(8)
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_url_that_expires_half_way_is_resolved_again_and_what_came_is_kept(stage: Stage, connections: int) -> None:
+    stage.connections = connections
+    stage.serve(video(ExpireAfter(served_bytes=7 * MIB)))
+    only(stage.react(discovered()))
+    cdn = stage.cloud.observations.requests(endpoint="cdn")
+    assert 403 in {seen.status for seen in cdn}
+    assert len(stage.cloud.observations.requests(endpoint="download")) == 2
+    assert sum(seen.bytes_sent for seen in cdn if seen.status == 206) < SIZE + MIB
+    assert stage.digests() == stage.sources("m-1")
+
+
+@pytest.mark.scenario(39)
 @pytest.mark.parametrize("connections", [1, 3])
 def test_an_original_that_is_replaced_half_way_starts_over_and_never_mixes(stage: Stage, connections: int) -> None:
     stage.connections = connections
@@ -322,6 +341,7 @@ WRONG: list[Fault] = [
 ]
 
 
+@pytest.mark.scenario(9, 40, 41)
 @pytest.mark.parametrize("fault", WRONG, ids=lambda f: f"{type(f).__name__}-{getattr(f, 'status', '')}")
 def test_what_can_not_be_proven_is_never_completed_and_tried_again(stage: Stage, fault: Fault) -> None:
     stage.serve(video(fault))
@@ -331,11 +351,13 @@ def test_what_can_not_be_proven_is_never_completed_and_tried_again(stage: Stage,
     assert isinstance(stage.library.take(discovered()), Lease), "the lease is free for the next try"
 
 
+@pytest.mark.scenario(42)
 def test_corrupted_bytes_of_the_same_length_are_stored_without_the_origins_proof(stage: Stage) -> None:
     stage.serve(video(Corrupt(at_bytes=7 * MIB)))
     assert only(stage.react(discovered())).files[0].proof == "length"
 
 
+@pytest.mark.scenario(51)
 def test_a_redirect_out_of_the_allowed_hosts_is_refused(stage: Stage) -> None:
     stage.serve(video(Redirect(times=None)))
     with pytest.raises(GaveUp) as end:
@@ -343,6 +365,7 @@ def test_a_redirect_out_of_the_allowed_hosts_is_refused(stage: Stage) -> None:
     assert "169.254.169.254 is not among the allowed ones" in only(end.value.facts).reason
 
 
+@pytest.mark.scenario(14)
 def test_a_slow_down_of_the_origin_is_waited_for_as_long_as_it_asks(stage: Stage) -> None:
     stage.serve(video(Answer(endpoint="cdn", status=503, retry_after=77)))
     with pytest.raises(OriginBroken) as error:
@@ -350,6 +373,7 @@ def test_a_slow_down_of_the_origin_is_waited_for_as_long_as_it_asks(stage: Stage
     assert error.value.retry_after == 77
 
 
+@pytest.mark.scenario(38)
 def test_a_medium_that_is_gone_fails_at_once_and_leaves_nothing_to_redrive(stage: Stage) -> None:
     stage.serve(video(gone=True))
     with pytest.raises(GaveUp) as end:
@@ -397,6 +421,7 @@ def test_the_last_try_says_so_and_leaves_the_message_to_the_dead_letters(stage: 
     assert stage.record()["status"] == "FAILED"
 
 
+@pytest.mark.scenario(10)
 def test_the_parts_of_a_failed_try_are_kept_for_the_next(stage: Stage) -> None:
     stage.serve(video(Drop(at_bytes=11 * MIB, times=4)))
     with pytest.raises(ConnectionLost):
@@ -408,6 +433,30 @@ def test_the_parts_of_a_failed_try_are_kept_for_the_next(stage: Stage) -> None:
     assert stage.digests() == stage.sources("m-1")
 
 
+@pytest.mark.scenario(11)
+def test_a_worker_that_is_killed_within_a_part_loses_that_part_and_no_other(stage: Stage) -> None:
+    stage.memory = 5 * MIB  # for one part
+    stage.serve(video())
+
+    class Killed(Bucket):
+        def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
+            if number == 3:
+                raise _Crash
+            super().put_part(upload, number, body)
+
+    with pytest.raises(_Crash):
+        stage.downloader(bucket=Killed(stage.s3, BUCKET)).react(discovered(), Message())  # type: ignore[arg-type]
+    stage.library.release(Lease(media_id="m-1", epoch=1))  # as its end would
+    stage.cloud.observations.clear()
+    only(stage.react(discovered(), Message(receives=2)))
+    assert stage.ranges()[-1] == f"bytes={10 * MIB}-{SIZE - 1}"
+    opening = 2 * MIB  # what tells the version is thrown away where its part is there
+    assert sum(seen.bytes_sent for seen in stage.cloud.observations.requests(endpoint="cdn")) <= 2 * MIB + 345 + opening
+    assert stage.digests() == stage.sources("m-1")
+    assert stage.uploads() == []
+
+
+@pytest.mark.scenario(30)
 def test_an_upload_that_was_aborted_meanwhile_begins_afresh(stage: Stage) -> None:
     stage.serve(video(Drop(at_bytes=11 * MIB, times=4)))
     with pytest.raises(ConnectionLost):
@@ -435,6 +484,7 @@ class CrashingLibrary(Library):
         super().save_file(lease, item, record)
 
 
+@pytest.mark.scenario(2)
 def test_a_crash_between_completing_and_writing_it_down_costs_no_second_download(stage: Stage) -> None:
     stage.serve(video())
     dying = CrashingLibrary(stage.dynamodb, TABLE)
@@ -459,6 +509,7 @@ def test_another_file_at_the_key_is_not_overwritten_and_not_in_the_way(stage: St
     assert stage.sources("m-1")[0] in stage.digests()
 
 
+@pytest.mark.scenario(44)
 def test_a_key_that_is_taken_while_the_parts_come_is_left_for_another_and_no_upload_stays_behind(stage: Stage) -> None:
     stage.serve(video())
     key = "gopro/2026/01/30/m-1/GX010123.MP4"
@@ -487,6 +538,7 @@ def test_a_lost_library_table_is_made_good_from_the_bucket_without_a_download(st
     assert len(stage.objects()) == 1
 
 
+@pytest.mark.scenario(43)
 def test_a_live_lease_is_waited_for_once_and_then_handed_to_a_fresh_message(stage: Stage) -> None:
     stage.serve(video())
     stage.library.take(discovered(sync_id="s-2"))
@@ -505,6 +557,7 @@ def test_a_live_lease_is_waited_for_once_and_then_handed_to_a_fresh_message(stag
     )
 
 
+@pytest.mark.scenario(12)
 def test_a_download_pauses_in_time_and_goes_on_to_the_end(stage: Stage) -> None:
     stage.memory = 5 * MIB  # for one part
     stage.serve(video())
@@ -526,6 +579,7 @@ def test_a_download_pauses_in_time_and_goes_on_to_the_end(stage: Stage) -> None:
     assert stage.digests() == stage.sources("m-1")
 
 
+@pytest.mark.scenario(12)
 def test_three_slices_without_a_new_part_are_the_end(stage: Stage) -> None:
     stage.serve(video())
     event: Any = discovered()
@@ -537,6 +591,7 @@ def test_three_slices_without_a_new_part_are_the_end(stage: Stage) -> None:
     assert "without a new part" in only(end.value.facts).reason
 
 
+@pytest.mark.scenario(12, 13)
 def test_the_number_of_pauses_is_bounded(stage: Stage) -> None:
     stage.serve(video())
     event = only(stage.react(discovered(), Message(seconds=30)))
@@ -601,6 +656,7 @@ def test_an_upload_that_could_not_be_written_down_is_given_up(stage: Stage) -> N
     assert stage.uploads() == []
 
 
+@pytest.mark.scenario(43)
 def test_a_worker_that_was_taken_over_says_nothing_and_completes_nothing(stage: Stage) -> None:
     stage.serve(video())
 
@@ -689,6 +745,7 @@ def test_a_lost_answer_to_the_one_request_ends_as_stored_and_nothing_is_overwrit
     assert stage.record()["status"] == STORED
 
 
+@pytest.mark.scenario(2)
 def test_a_crash_after_the_one_request_costs_no_second_one(stage: Stage) -> None:
     stage.serve(photo())
     with pytest.raises(_Crash):

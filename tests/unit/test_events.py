@@ -199,6 +199,7 @@ def due(day: date, hour: int, minute: int, zone: ZoneInfo) -> datetime | None:
     return moment if moment.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None) else None
 
 
+@pytest.mark.scenario(23)
 @given(zone=st.sampled_from(ZONES).map(ZoneInfo), day=st.dates(date(2020, 1, 1), date(2039, 12, 31)))
 @example(zone=ZoneInfo("Europe/Berlin"), day=date(2027, 3, 28))  # 02:00 does not exist
 @example(zone=ZoneInfo("Europe/Berlin"), day=date(2026, 10, 25))  # 02:00 exists twice
@@ -210,6 +211,7 @@ def test_the_schedule_and_its_catch_up_name_one_sync_a_local_date(zone: ZoneInfo
     assert {scheduled(moment, zone) for moment in fired} == {f"scheduled-{day.isoformat()}"}
 
 
+@pytest.mark.scenario(23)
 @given(zone=st.sampled_from(ZONES).map(ZoneInfo), day=st.dates(date(2020, 1, 1), date(2039, 12, 30)))
 def test_two_nights_are_two_syncs(zone: ZoneInfo, day: date) -> None:
     tonight, tomorrow = due(day, 4, 15, zone), due(day + timedelta(days=1), 4, 15, zone)
@@ -219,6 +221,7 @@ def test_two_nights_are_two_syncs(zone: ZoneInfo, day: date) -> None:
     assert scheduled(tonight, zone) != scheduled(tomorrow, zone)
 
 
+@pytest.mark.scenario(23)
 def test_the_night_without_two_o_clock_gets_its_sync_from_the_catch_up() -> None:
     day = date(2027, 3, 28)
     assert due(day, 2, 0, BERLIN) is None
@@ -278,6 +281,7 @@ def test_the_envelope_is_as_the_contract_says() -> None:
     assert written["data"]["media_id"] == "m"
 
 
+@pytest.mark.scenario(48)
 @given(events, st.dictionaries(st.text().map(lambda name: f"new_{name}"), st.none() | st.integers() | st.text()))
 def test_fields_of_a_later_version_of_the_code_are_passed_over(event: Event, later: dict[str, Any]) -> None:
     content = detail(event)
@@ -296,6 +300,7 @@ REQUIRED = [
 ]
 
 
+@pytest.mark.scenario(46)
 @pytest.mark.parametrize(("name", "field"), REQUIRED)
 @settings(max_examples=1)
 @given(st.data())
@@ -375,6 +380,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.scenario(46)
 @given(json_values.map(json.dumps) | st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_nothing_but_malformed_event_is_ever_raised_whatever_comes(body: str) -> None:
     with pytest.raises(MalformedEvent):
@@ -382,6 +388,7 @@ def test_nothing_but_malformed_event_is_ever_raised_whatever_comes(body: str) ->
     is_replay(body)
 
 
+@pytest.mark.scenario(46)
 @given(st.data(), st.sampled_from(sorted(EVENT_TYPES)), json_values)
 def test_nothing_but_malformed_event_is_raised_for_an_event_with_anything_in_it(
     data: st.DataObject, name: str, anything: Any
@@ -415,6 +422,7 @@ def every_place(content: Any) -> list[tuple[Any, Any]]:
 CANARY = "eyJhbGciOiJSU0EtT0FFUCJ9.canary"
 
 
+@pytest.mark.scenario(56)
 @given(st.data(), events, st.sampled_from([CANARY, [CANARY], {"token": CANARY}, {CANARY: 1}, f" - at {CANARY} - at "]))
 def test_no_refusal_says_what_was_in_a_field(data: st.DataObject, event: Event, canary: Any) -> None:
     content = detail(event)

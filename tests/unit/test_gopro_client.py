@@ -171,6 +171,7 @@ def test_a_grant_is_asked_for_by_a_form_with_the_same_header_and_without_a_token
     assert not {"User-Agent", "Origin", "Referer", "Authorization"} & set(request.headers)
 
 
+@pytest.mark.scenario(53)
 def test_no_cookie_of_an_answer_goes_with_a_later_call(client: GoProClient, server: Server) -> None:
     server.answer({}, Set_Cookie="gp_access_token=somebody; Path=/")
     client.user(TOKEN)
@@ -351,6 +352,7 @@ def test_a_page_of_the_library_is_read(client: GoProClient, server: Server) -> N
     assert page.errors == 2
 
 
+@pytest.mark.scenario(36)
 @pytest.mark.parametrize(
     "changed",
     [
@@ -478,6 +480,7 @@ def test_a_number_is_one_or_none(value: object, number: int | None) -> None:
 NOW = datetime(2026, 11, 23, 1, 0, 0, tzinfo=UTC)
 
 
+@pytest.mark.scenario(14)
 @pytest.mark.parametrize("form", ["seconds", "date"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_what_gopro_asks_to_wait_comes_with_the_error(form: Any, status: int) -> None:
@@ -498,6 +501,7 @@ def test_a_429_without_retry_after_asks_for_nothing(client: GoProClient, server:
 # ── Where it goes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(51)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed_so_nobody_else_is_shown_the_token(server: Server, status: int) -> None:
     other = Server()
@@ -512,6 +516,7 @@ def test_no_redirect_is_followed_so_nobody_else_is_shown_the_token(server: Serve
     assert len(server.requests) == 2
 
 
+@pytest.mark.scenario(51)
 def test_a_redirect_into_the_machines_own_network_is_refused_by_not_being_followed() -> None:
     with FakeGoProCloud() as cloud:
         cloud.arm(Redirect(endpoint="api"))
@@ -579,6 +584,7 @@ def every_failure(server: Server) -> Iterator[tuple[GoProClient, Callable[[GoPro
                 yield client_of(server.url), call
 
 
+@pytest.mark.scenario(56)
 def test_no_error_nor_any_before_it_holds_a_token_a_password_or_a_url(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,6 +34,7 @@ def test_a_named_host_may_be_fetched_from_over_https(url: str) -> None:
     assert allowed(url)
 
 
+@pytest.mark.scenario(51)
 @pytest.mark.parametrize(
     "url",
     [
@@ -80,6 +81,7 @@ def test_a_loopback_host_that_is_named_may_be_spoken_to_over_plain_http(host: st
     assert not allowed(f"ftp://{named}/file", host)
 
 
+@pytest.mark.scenario(51)
 @pytest.mark.parametrize("host", ["10.0.0.1", "169.254.169.254", "192.168.1.1", "8.8.8.8", "fd00::1", "0.0.0.0"])
 def test_no_other_address_is_allowed_even_where_it_is_named(host: str) -> None:
     named = f"[{host}]" if ":" in host else host

@@ -120,6 +120,7 @@ def test_a_reaction_sees_how_often_its_message_came_and_how_much_time_is_left() 
     assert seen == [(3, False, 899.5), (4, True, 899.5)]
 
 
+@pytest.mark.scenario(3)
 @pytest.mark.parametrize(
     "error",
     [
@@ -143,6 +144,7 @@ def test_nothing_of_a_reaction_that_breaks_half_way_is_published() -> None:
 # ── Failure and waiting ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(15)
 @pytest.mark.parametrize(("base", "waits"), [(2.0, [2, 4, 8]), (30.0, [30, 60, 120]), (0.5, [1, 1, 2])])
 def test_the_waits_double_from_receive_to_receive(base: float, waits: list[int]) -> None:
     backoff = Backoff(base=base, cap=300, max_receives=4)
@@ -152,11 +154,13 @@ def test_the_waits_double_from_receive_to_receive(base: float, waits: list[int])
         assert stage.queue.hidden == [("m1", wait)]
 
 
+@pytest.mark.scenario(15)
 def test_no_wait_is_longer_than_the_cap() -> None:
     waits = [Backoff(base=2, cap=300, max_receives=10).delay(receives) for receives in range(1, 10)]
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300]
 
 
+@pytest.mark.scenario(14)
 @pytest.mark.parametrize(
     ("receives", "asked", "wait"),
     [(1, 45.0, 45), (1, 45.2, 46), (1, 0.0, 30), (3, 45.0, 120), (1, 10_000.0, 300), (1, float("inf"), 300)],
@@ -167,6 +171,7 @@ def test_the_wait_that_the_other_side_asks_for_is_kept_up_to_the_cap(receives: i
     assert stage.queue.hidden == [("m1", wait)]
 
 
+@pytest.mark.scenario(14)
 @given(
     base=st.floats(0.01, 300),
     cap=st.floats(1, 300),
@@ -197,6 +202,7 @@ def test_a_failure_after_the_last_receive_becomes_a_dead_letter_without_a_wait()
     assert stage.queue.hidden == [("m1", 0)]
 
 
+@pytest.mark.scenario(47)
 @pytest.mark.parametrize("error", [PermanentError("never"), OversizeEvent("too large")])
 def test_a_permanent_error_without_a_fact_becomes_a_dead_letter_without_waits(error: Exception) -> None:
     stage = Stage(error)
@@ -221,6 +227,7 @@ def test_a_message_gives_up_when_tries_are_over_or_would_not_help(error: Excepti
 # ── Giving up ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(20)
 def test_the_last_receive_publishes_its_facts_and_only_then_shows_the_message_to_the_dead_letters() -> None:
     stage = Stage(gave_up(FAILURE, dead_letter=True))
     order: list[str] = []
@@ -311,6 +318,7 @@ POISON = [
 ]
 
 
+@pytest.mark.scenario(46)
 @pytest.mark.parametrize("body", POISON)
 def test_poison_goes_to_the_dead_letters_at_once_while_the_others_flow(body: str) -> None:
     stage = Stage(lambda *_: [RESULT], lambda *_: [RESULT])
@@ -321,6 +329,7 @@ def test_poison_goes_to_the_dead_letters_at_once_while_the_others_flow(body: str
     assert stage.bus.events == [RESULT, RESULT]
 
 
+@pytest.mark.scenario(46)
 @pytest.mark.parametrize("body", POISON)
 def test_poison_in_a_batch_that_is_taken_together_stays_alone(body: str) -> None:
     stage = Stage()
@@ -335,6 +344,7 @@ def test_poison_in_a_batch_that_is_taken_together_stays_alone(body: str) -> None
     assert stage.queue.hidden == [("m1", 0)]
 
 
+@pytest.mark.scenario(57)
 def test_a_replayed_sync_request_is_acknowledged_and_nothing_more() -> None:
     replayed = record(body_of(SyncRequested(sync_id="s"), **{"replay-name": "last week"}))
     stage = Stage()
@@ -403,6 +413,7 @@ def test_a_batch_of_nothing_but_poison_calls_nobody() -> None:
     assert Stage().process_together(lambda events: pytest.fail(f"{events}"), record("poison")) == ["m1"]
 
 
+@pytest.mark.scenario(53)
 def test_no_batch_is_answered_with_what_an_earlier_one_left() -> None:
     stage = Stage(TransientError("later"))
     assert stage.process(record(MEDIUM)) == ["m1"]
@@ -429,6 +440,7 @@ def test_the_log_has_the_text_of_errors_that_were_foreseen(logged: Callable[[], 
         assert text in logged()
 
 
+@pytest.mark.scenario(56)
 def test_the_log_has_of_an_unforeseen_error_its_kind_and_place_but_not_what_it_choked_on(
     logged: Callable[[], str],
 ) -> None:
@@ -443,6 +455,7 @@ def test_the_log_has_of_an_unforeseen_error_its_kind_and_place_but_not_what_it_c
     assert "canary" not in logged()
 
 
+@pytest.mark.scenario(53)
 def test_the_log_of_one_message_names_its_sync_and_medium_and_not_those_of_another() -> None:
     keys = Logger().get_current_keys
     seen: list[object] = []

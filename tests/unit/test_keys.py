@@ -27,6 +27,7 @@ def test_a_key_is_dated_by_capture_time_in_utc() -> None:
     assert object_key(late, item=1, name="GX010123.MP4", taken=()) == "gopro/2026/01/31/6a93/GX010123.MP4"
 
 
+@pytest.mark.scenario(54)
 @pytest.mark.parametrize("captured_at", [None, "", "yesterday", "2026-13-45T00:00:00Z"])
 def test_a_medium_without_a_usable_date_has_a_key_all_the_same(captured_at: str | None) -> None:
     assert object_key(medium(captured_at=captured_at), item=1, name="a.mp4", taken=()) == "gopro/0000/00/00/6a93/a.mp4"
@@ -63,6 +64,7 @@ AWKWARD = [
 ]
 
 
+@pytest.mark.scenario(49)
 @given(name=st.text() | st.sampled_from(AWKWARD), media_id=st.text(min_size=1, max_size=80), item=st.integers(1, 9999))
 @example(name="x" * 2000 + ".MP4", media_id="é" * 300, item=1)
 @example(name="ab." + "c" * 3000, media_id="..", item=1)
@@ -78,6 +80,7 @@ def test_a_key_never_leaves_its_folder_and_always_fits(name: str, media_id: str,
     assert len(other_key(key, "etag").encode()) <= 1024
 
 
+@pytest.mark.scenario(49)
 @given(st.lists(st.text(max_size=12) | st.sampled_from(AWKWARD), max_size=30))
 def test_keys_within_a_medium_are_unique_whatever_the_names(names: list[str]) -> None:
     taken: list[str] = []
@@ -86,11 +89,13 @@ def test_keys_within_a_medium_are_unique_whatever_the_names(names: list[str]) ->
     assert len({key.casefold() for key in taken}) == len(names)
 
 
+@pytest.mark.scenario(50)
 @given(st.lists(st.text(min_size=1, max_size=70), unique=True, min_size=2, max_size=10))
 def test_two_media_never_share_a_folder(media_ids: list[str]) -> None:
     assert len({object_key(medium(media_id=m), item=1, name="x", taken=()) for m in media_ids}) == len(media_ids)
 
 
+@pytest.mark.scenario(49)
 def test_composed_and_decomposed_names_are_the_same_name() -> None:
     assert safe_name("e\u0301.mp4", fallback="f") == safe_name("\u00e9.mp4", fallback="f")
 

@@ -210,6 +210,7 @@ def test_a_refusal_that_could_not_be_told_is_told_the_next_time() -> None:
 # ── Outages ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(15)
 def test_an_outage_is_waited_for_with_longer_and_longer_pauses() -> None:
     world = World()
     down = Unavailable("503")
@@ -270,6 +271,7 @@ def test_too_many_calls_and_a_firewall_are_waited_out(error: TransientError) -> 
     assert world.probes == []
 
 
+@pytest.mark.scenario(14)
 def test_gopro_gets_the_time_that_it_asks_for() -> None:
     world = World()
     asked = (RateLimited("429", retry_after=45), Unavailable("503", retry_after=1), RateLimited("429", retry_after=90))
@@ -278,6 +280,7 @@ def test_gopro_gets_the_time_that_it_asks_for() -> None:
     assert world.naps == [45, 4, 90]
 
 
+@pytest.mark.scenario(14)
 def test_more_time_than_there_is_patience_for_is_left_to_the_queue() -> None:
     world = World(patience=60)
     with pytest.raises(RateLimited) as caught:
@@ -375,6 +378,7 @@ class Worker:
         return self.lane.call(lambda token: self.client.download_listing(token, MEDIA_ID))
 
 
+@pytest.mark.scenario(5)
 def test_a_session_that_ends_in_the_middle_of_the_work_is_replaced_once(cloud: FakeGoProCloud) -> None:
     worker = Worker(cloud)
     worker.listing()

@@ -13,7 +13,7 @@ from services.downloader.lease import LEASE, AlreadyStored, Busy, Lease, Library
 from services.shared.errors import TransientError
 from services.shared.events import MediaDiscovered
 from services.shared.inbox import Fenced, Heartbeat
-from services.shared.library import medium_records
+from services.shared.library import STORED, medium_records
 
 TABLE = "library"
 
@@ -107,6 +107,7 @@ def test_a_heartbeat_that_comes_too_late_takes_back_no_lease_that_was_given_up(
     assert "lease_until" not in medium_records(client, TABLE, ["m-1"])["m-1"]
 
 
+@pytest.mark.scenario(43)
 @pytest.mark.parametrize("write", ["renew", "release", "save_file", "stored", "failed"])
 def test_a_worker_of_an_older_epoch_can_write_nothing(library: Library, clock: Clock, client: Any, write: str) -> None:
     old = taken(library)
@@ -123,6 +124,30 @@ def test_a_worker_of_an_older_epoch_can_write_nothing(library: Library, clock: C
     with pytest.raises(Fenced):
         writes[write]()
     assert client.scan(TableName=TABLE)["Items"] == before
+
+
+@pytest.mark.scenario(54)
+@pytest.mark.parametrize("apart", [timedelta(minutes=5), timedelta(minutes=-5)], ids=["ahead", "behind"])
+def test_of_two_workers_whose_clocks_are_five_minutes_apart_one_completes(
+    library: Library, clock: Clock, client: Any, apart: timedelta
+) -> None:
+    first = taken(library)
+    other = Library(client, TABLE, now=lambda: clock.now + apart, sleep=lambda _: None)
+    met = other.take(medium("s-2"))
+    if isinstance(met, Busy):
+        # The one behind waits; however long it thinks it has to, the other's end frees the medium at once.
+        library.stored(first, item_count=1, files=1, total_bytes=5)
+        assert other.take(medium("s-2")) == AlreadyStored(epoch=first.epoch, sync_id="s-1")
+    else:
+        # To the one ahead the lease is over: it takes the medium over, and the first may write no more.
+        assert isinstance(met, Lease)
+        with pytest.raises(Fenced):
+            library.stored(first, item_count=1, files=1, total_bytes=5)
+        with pytest.raises(Fenced):
+            library.renew(first, bytes_done=1)
+        other.stored(met, item_count=1, files=1, total_bytes=5)
+    assert medium_records(client, TABLE, ["m-1"])["m-1"]["status"] == STORED
+    assert isinstance(met, Lease) == (apart > timedelta())
 
 
 def test_a_stored_medium_is_not_taken_again_by_another_sync(library: Library) -> None:
@@ -177,6 +202,7 @@ class Conflicting:
         return self.client.transact_write_items(**request)
 
 
+@pytest.mark.scenario(45)
 def test_a_write_that_collides_with_the_own_heartbeat_is_tried_again(client: Any) -> None:
     lease = taken(Library(client, TABLE))
     library = Library(Conflicting(client, 3), TABLE, sleep=lambda _: None)  # type: ignore[arg-type]

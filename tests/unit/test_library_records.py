@@ -65,6 +65,7 @@ def test_a_medium_that_is_asked_for_twice_is_looked_up_once() -> None:
     assert table.calls == [["a", "b"]]
 
 
+@pytest.mark.scenario(45)
 def test_keys_that_were_left_are_asked_for_again_after_a_wait() -> None:
     table = DynamoDB(set(ids(150)), 60, 1)
     naps: list[float] = []

@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -13,6 +15,7 @@ from services.lister import listing
 from services.lister.archive import Archive, FrozenListing
 from services.shared.bus import iso
 from services.shared.errors import TransientError
+from services.shared.gopro.client import GoProClient
 from services.shared.inbox import Fenced, Heartbeat
 from tests.gopro_cloud import FakeGoProCloud, Library, Medium, Series
 from tests.gopro_cloud.faults import (
@@ -25,6 +28,7 @@ from tests.gopro_cloud.faults import (
     ShortPage,
     WrongTotal,
 )
+from tests.template import Synthesize
 from tests.unit.gopro_stage import Stage, staged
 
 
@@ -84,6 +88,7 @@ def searches(stage: Stage) -> int:
 # -- a listing --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(32)
 @pytest.mark.parametrize("count", [0, 1, 200, 201, 401])
 def test_the_whole_library_is_told_once_and_then_listed(stage: Stage, count: int) -> None:
     serve(stage, count)
@@ -143,6 +148,7 @@ def test_a_medium_that_is_not_ready_is_pending(stage: Stage) -> None:
 # -- frozen -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(1, 4)
 def test_a_redelivery_tells_the_same_without_asking_gopro(stage: Stage) -> None:
     serve(stage, 3)
     stage.send("SessionAuthenticated", begun())
@@ -207,6 +213,7 @@ def test_a_conflicting_write_is_tried_again() -> None:
 # -- proven -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario(35)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -229,6 +236,7 @@ def test_a_defect_that_passes_leaves_no_gap_and_no_warning(stage: Stage, fault: 
     assert listed["warnings"] == []
 
 
+@pytest.mark.scenario(35)
 @pytest.mark.parametrize(
     "fault", [ShortPage(times=None), RepeatItem(times=None), WrongTotal(delta=5), WrongTotal(delta=-5)]
 )
@@ -266,6 +274,7 @@ def test_filters_are_applied(stage: Stage) -> None:
     assert "listings/_last.json" not in keys(stage)
 
 
+@pytest.mark.scenario(37)
 @pytest.mark.parametrize(("now", "word"), [(0, "suddenly empty"), (3, "much smaller")])
 def test_a_library_that_shrank_suddenly_is_a_warning(stage: Stage, now: int, word: str) -> None:
     serve(stage, 10)
@@ -305,9 +314,8 @@ def test_an_account_that_does_not_answer_fails_no_listing(stage: Stage) -> None:
 # -- pauses -----------------------------------------------------------------------------------------------------------
 
 
-def go_on(stage: Stage) -> tuple[int, list[tuple[str, dict[str, Any]]]]:
+def go_on(stage: Stage, pauses: int = 0) -> tuple[int, list[tuple[str, dict[str, Any]]]]:
     """Delivers each LibraryListingPaused; how many there were, and what came after the last."""
-    pauses = 0
     while True:
         events = stage.published()
         if [name for name, _ in events] != ["LibraryListingPaused"]:
@@ -328,6 +336,76 @@ def test_a_large_library_is_listed_in_slices_without_a_gap(stage: Stage) -> None
     assert len({detail["data"].get("media_id") for _, detail in events[:-1]}) == 1100
     assert events[-1][1]["data"]["warnings"] == []
     assert {f"listings/sync-1/{number}.json" for number in (1, 2, 3)} <= keys(stage)
+
+
+@pytest.mark.scenario(13)
+def test_a_listing_pauses_more_often_than_lambda_lets_functions_call_each_other_unasked(stage: Stage) -> None:
+    serve(stage, 18 * 200)
+    stage.open("lister", PAGES_PER_SLICE="1", MAX_MEDIA_PER_SYNC="1")
+    assert stage.send("SessionAuthenticated", begun())
+    pauses, events = go_on(stage)
+    assert pauses > 16
+    assert (events[-1][1]["data"]["listed"], events[-1][1]["data"]["warnings"]) == (18 * 200, [])
+
+
+@pytest.mark.scenario(33)
+def test_a_library_of_100_000_fits_into_the_function(stage: Stage, template: Synthesize) -> None:
+    memory = template("prod").services["lister"].function["MemorySize"] << 20
+    serve(stage, 100_000)
+    before, most, over = psutil.Process().memory_info().rss, 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(0.02):
+            most = max(most, psutil.Process().memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert stage.send("SessionAuthenticated", begun())
+        pauses, events = go_on(stage)
+    finally:
+        over.set()
+        watcher.join()
+    listed = events[-1][1]["data"]
+    assert pauses >= 4
+    assert (listed["listed"], listed["discovered"], listed["deferred"]) == (100_000, 1000, 99_000)
+    assert listed["warnings"] == []
+    # What moto keeps in S3 is in there too; the other quarter is for the runtime and its libraries.
+    assert most - before < memory * 3 / 4
+
+
+class _Killed(BaseException):
+    """The function is gone: nothing catches this."""
+
+
+@pytest.mark.scenario(34)
+@pytest.mark.parametrize("page", [1, 2, 3, 4])
+def test_a_lister_that_is_killed_between_two_pages_leaves_no_gap(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    serve(stage, 801)
+    stage.open("lister", PAGES_PER_SLICE="2")
+    search, left = GoProClient.search, [None] * page
+
+    def killed(self: GoProClient, *args: Any, **options: Any) -> Any:
+        if not left:
+            raise _Killed
+        left.pop()
+        return search(self, *args, **options)
+
+    monkeypatch.setattr(GoProClient, "search", killed)
+    waiting: tuple[str, dict[str, Any]] = ("SessionAuthenticated", begun())
+    with pytest.raises(_Killed):  # noqa: PT012
+        for _ in range(9):
+            stage.send(*waiting)
+            (waiting,) = stage.published()
+    assert stage.published() == []
+    monkeypatch.setattr(GoProClient, "search", search)
+    assert stage.send(*waiting, receives=2)
+    _, events = go_on(stage, waiting[1]["metadata"].get("hops", 0))
+    assert len({detail["data"]["media_id"] for _, detail in events[:-1]}) == 801
+    assert events[-1][1]["data"]["warnings"] == []
 
 
 def test_with_a_minute_left_the_listing_pauses(stage: Stage) -> None:
@@ -351,6 +429,7 @@ def test_a_listing_that_sees_nothing_new_is_given_up(stage: Stage) -> None:
     assert "three" in detail["data"]["reason"] or "3 slices" in detail["data"]["reason"]
 
 
+@pytest.mark.scenario(13)
 def test_a_listing_does_not_pause_for_ever(stage: Stage) -> None:
     serve(stage, 450)
     stage.open("lister", PAGES_PER_SLICE="1")
@@ -390,6 +469,7 @@ def test_nobody_calls_gopro_with_a_session_known_dead(stage: Stage) -> None:
     assert searches(stage) == 0
 
 
+@pytest.mark.scenario(15)
 def test_an_outage_is_waited_for_in_the_lane_and_is_no_attempt(stage: Stage) -> None:
     serve(stage, 2)
     stage.cloud.outage(600)
@@ -425,6 +505,7 @@ def test_a_long_outage_is_retried_after_2_4_and_8_seconds_and_then_told(stage: S
     assert "503" in the_failure(stage)
 
 
+@pytest.mark.scenario(36)
 @pytest.mark.parametrize(
     "fault",
     [

@@ -119,6 +119,7 @@ def test_one_that_came_while_another_went_is_noticed_although_the_count_is_the_s
     assert walk.number == 2
 
 
+@pytest.mark.scenario(35)
 def test_a_listing_that_never_ends_is_given_up_and_not_believed() -> None:
     library, walk = Library(9), Walk(page_size=3)
     library.before = lambda call: (
@@ -138,6 +139,7 @@ def test_a_walk_goes_on_after_it_was_kept_as_json() -> None:
     assert walk.complete
 
 
+@pytest.mark.scenario(35)
 @settings(max_examples=400, deadline=None)
 @given(
     size=st.integers(0, 25),

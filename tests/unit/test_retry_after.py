@@ -12,6 +12,7 @@ from services.shared.retry_after import retry_after
 NOW = datetime(2026, 11, 23, 1, 0, 0, tzinfo=UTC)
 
 
+@pytest.mark.scenario(14)
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

@@ -71,6 +71,7 @@ def test_what_is_no_session_is_told_without_what_it_holds(content: str | bytes, 
         error = error.__cause__ or error.__context__
 
 
+@pytest.mark.scenario(53)
 def test_it_is_read_afresh_every_time() -> None:
     secrets = Secrets("{}")
     for _ in range(3):

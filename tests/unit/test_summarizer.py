@@ -52,6 +52,7 @@ def test_a_sync_with_nothing_new_closes_at_once_with_zeros_and_one_notification(
     assert settled(stage)
 
 
+@pytest.mark.scenario(38)
 def test_twelve_media_of_which_two_cannot_be_had(stage: Stage) -> None:
     stage.tell(*a_sync_of(12))
     assert stage.sync().is_open
@@ -89,6 +90,7 @@ def test_a_listing_that_failed_closes_the_sync(stage: Stage) -> None:
     assert stage.events("SyncFailed")[0]["closed_because"] == "listing_failed"
 
 
+@pytest.mark.scenario(18)
 def test_results_before_the_listing_close_nothing(stage: Stage) -> None:
     stage.tell(discovered("m0"), downloaded("m0"))
     assert stage.sync().is_open
@@ -96,6 +98,7 @@ def test_results_before_the_listing_close_nothing(stage: Stage) -> None:
     assert not stage.sync().is_open
 
 
+@pytest.mark.scenario(57)
 @pytest.mark.parametrize("late", [requested(), listed(5), REVOKED, discovered("m9"), downloaded("m1", epoch=2)])
 def test_no_event_reopens_a_closed_sync(stage: Stage, late: Event) -> None:
     stage.tell(*ENDED)
@@ -164,6 +167,7 @@ def test_the_report_names_every_medium_and_lies_there_before_the_event_goes_out(
 # --- collisions
 
 
+@pytest.mark.scenario(45)
 def test_a_collision_is_tried_again_in_place_and_is_no_failed_attempt(stage: Stage) -> None:
     stage.tell(*a_sync_of(2))
     other = stage.summarizer()
@@ -190,6 +194,7 @@ def test_collisions_without_end_become_a_failure_that_comes_again(stage: Stage) 
     assert 5 < sum(stage.pauses) < 30
 
 
+@pytest.mark.scenario(26)
 def test_two_summarizers_racing_on_a_sync_close_it_once(stage: Stage) -> None:
     stage.tell(*a_sync_of(2))
     other = stage.summarizer()
@@ -226,6 +231,7 @@ def test_a_fact_that_comes_while_the_sync_closes_is_in_the_summary_or_late_but_n
     assert stage.event_names == ["SyncCompleted"]
 
 
+@pytest.mark.scenario(29)
 def test_a_fact_that_was_read_before_the_close_and_is_written_after_it_is_late(stage: Stage) -> None:
     stage.tell(*a_sync_of(1))
     other = stage.summarizer()
@@ -270,6 +276,7 @@ def crash_at(stage: Stage, step: int) -> None:
     stage.before_step = crash
 
 
+@pytest.mark.scenario(27)
 @pytest.mark.parametrize("step", range(len(STEPS)), ids=[f"{n}_before_{name}" for n, name in enumerate(STEPS)])
 @pytest.mark.parametrize("rescue", ["the message comes again", "only the review comes"])
 def test_a_crash_between_any_two_steps_loses_nothing(stage: Stage, step: int, rescue: str) -> None:
@@ -309,6 +316,7 @@ def test_what_one_sender_has_in_hand_another_leaves_alone_for_a_minute(stage: St
     assert stage.event_names == ["SyncCompleted"]
 
 
+@pytest.mark.scenario(28)
 def test_a_sender_that_fails_gives_its_claim_back_so_that_the_next_try_need_not_wait(stage: Stage) -> None:
     stage.topic_down = True
     assert set(stage.inbox.react(ENDED)) == {SYNC}
@@ -330,6 +338,7 @@ def test_while_the_bus_is_down_nobody_is_notified_of_what_no_event_says(stage: S
     assert len(stage.notifications) == 1
 
 
+@pytest.mark.scenario(28)
 def test_a_sync_waits_in_the_review_until_the_topic_is_back(stage: Stage) -> None:
     stage.topic_down = True
     stage.inbox.react(ENDED)
@@ -343,6 +352,7 @@ def test_a_sync_waits_in_the_review_until_the_topic_is_back(stage: Stage) -> Non
 # --- after the close
 
 
+@pytest.mark.scenario(29)
 def test_the_first_late_result_is_told_at_once(stage: Stage) -> None:
     stage.tell(*ENDED)
     closed = stage.sync().summary
@@ -501,6 +511,7 @@ def test_a_sync_that_nobody_ends_closes_by_the_review_after_its_deadline(stage: 
     assert settled(stage)
 
 
+@pytest.mark.scenario(19)
 def test_a_sync_whose_listing_was_lost_fails_at_the_deadline_and_says_so(stage: Stage) -> None:
     stage.tell(requested(), discovered("m0"), downloaded("m0"))
     for minutes in (15, 30, 45):
@@ -513,6 +524,7 @@ def test_a_sync_whose_listing_was_lost_fails_at_the_deadline_and_says_so(stage: 
     assert stage.notifications[0].severity == "critical"
 
 
+@pytest.mark.scenario(21)
 def test_a_sync_stalls_when_two_reviews_running_saw_nothing_move(stage: Stage) -> None:
     stage.tell(*a_sync_of(2), downloaded("m0"))
     stage.review(15)
@@ -637,6 +649,7 @@ def test_a_review_with_nothing_to_do_does_nothing(stage: Stage) -> None:
 # --- everything at once
 
 
+@pytest.mark.scenario(26)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_crashes_repeats_and_overtakes_every_sync_ends_in_one_summary(data: st.DataObject) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -161,6 +162,23 @@ def test_a_sync_that_cannot_be_written_fails_alone(deployed: Deployed) -> None:
     assert len(deployed.received(deployed.published_url)) == 1
 
 
+@pytest.mark.scenario(28)
+def test_a_topic_that_is_gone_is_told_once_it_is_there_again(deployed: Deployed) -> None:
+    sns = deployed.session.client("sns")
+    topic = os.environ["NOTIFICATION_TOPIC_ARN"]
+    sns.delete_topic(TopicArn=topic)
+    facts = [message(fact) for fact in (*a_sync_of(1), downloaded("m0"))]
+    assert deployed.handle(*facts) == [f"m{n}" for n in range(len(facts))]
+    assert [event["detail-type"] for event in deployed.received(deployed.published_url)] == ["SyncCompleted"]
+    assert sns.create_topic(Name="topic")["TopicArn"] == topic
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:123456789012:notified")
+    assert deployed.handle(*facts) == []
+    (notification,) = deployed.received(deployed.notified_url)
+    assert SYNC in notification["Subject"]
+    assert deployed.received(deployed.published_url) == [], "its event is on the bus already"
+
+
+@pytest.mark.scenario(21)
 def test_the_review_reads_the_library_and_the_downloaders_inbox(deployed: Deployed) -> None:
     begin = datetime.now(UTC)
     asked = iso(begin - timedelta(minutes=31))

@@ -80,6 +80,7 @@ def test_what_becomes_unknown_again_is_removed(stage: Stage) -> None:
     assert found.quiet is None
 
 
+@pytest.mark.scenario(48)
 def test_fields_of_a_later_version_of_the_code_are_passed_over_and_kept(stage: Stage) -> None:
     stage.syncs.write(None, OPEN)
     stage.client.update_item(
@@ -94,6 +95,7 @@ def test_fields_of_a_later_version_of_the_code_are_passed_over_and_kept(stage: S
     assert stage.syncs.read(SYNC) == replace(OPEN, version=2)
 
 
+@pytest.mark.scenario(48)
 def test_a_record_of_an_earlier_version_of_the_code_can_be_read_and_written(stage: Stage) -> None:
     """It lacks what the code had not thought of then."""
     old = {"sync_id": SYNC, "record": "sync", "version": 1, "state": "OPEN"}
@@ -181,6 +183,7 @@ def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": code}}, "TransactWriteItems")
 
 
+@pytest.mark.scenario(45)
 @pytest.mark.parametrize(
     "error",
     [

@@ -103,6 +103,7 @@ def split(facts: Sequence[Event], seed: int) -> list[Sequence[Event]]:
     return batches
 
 
+@pytest.mark.scenario(1)
 @settings(deadline=None)
 @given(facts_of_a_sync(), st.randoms(use_true_random=False), st.integers(0, 99))
 def test_order_repetition_and_batches_make_no_difference(facts: list[Event], chance: random.Random, seed: int) -> None:
@@ -111,6 +112,7 @@ def test_order_repetition_and_batches_make_no_difference(facts: list[Event], cha
     assert after(facts).facts == after(*split(other, seed)).facts
 
 
+@pytest.mark.scenario(1)
 @settings(deadline=None)
 @given(facts_of_a_sync())
 def test_facts_told_again_change_nothing(facts: list[Event]) -> None:
@@ -150,6 +152,7 @@ def test_a_sync_never_closes_twice_and_never_changes_its_summary(facts: list[Eve
     assert all(summary == summaries[0] for summary in summaries)
 
 
+@pytest.mark.scenario(18)
 @settings(deadline=None)
 @given(facts_of_a_sync(problems=False), st.integers(0, 99))
 def test_it_closes_as_complete_when_every_discovered_medium_has_a_result_and_not_before(
@@ -225,6 +228,7 @@ def test_the_catch_up_changes_nothing_of_a_known_sync() -> None:
     assert table.take([requested(occurred_at=iso(BEGIN + timedelta(hours=2, minutes=15)))]) is None
 
 
+@pytest.mark.scenario(54)
 @pytest.mark.parametrize("nonsense", ["", "yesterday", "2026-11-23T01:00:00", "2099-01-01T00:00:00Z"])
 def test_a_time_that_is_no_time_or_is_yet_to_come_counts_as_now(nonsense: str) -> None:
     sync = after([discovered("m0", occurred_at=nonsense)]).sync

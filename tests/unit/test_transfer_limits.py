@@ -54,6 +54,7 @@ def test_where_there_is_little_memory_less_goes_up_in_one_request() -> None:
     assert not limits.in_one(Version(size=6 * MIB + 1, etag=""))
 
 
+@pytest.mark.scenario(52)
 @given(
     connections=st.integers(1, 64),
     memory=st.integers(-(2**28), 2**33),

@@ -66,6 +66,7 @@ def lengths_asked(server: Server) -> list[int]:
 # ── Exact bytes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(10, 40)
 @given(
     size=st.integers(0, 700),
     part_size=st.integers(30, 300),
@@ -97,6 +98,7 @@ def test_an_empty_file_is_one_empty_part() -> None:
     assert bucket.parts == {1: b""}
 
 
+@pytest.mark.scenario(39)
 def test_bytes_of_two_versions_never_mix() -> None:
     server, bucket = Server(body_of(250)), Bucket()
 
@@ -171,6 +173,7 @@ def test_a_part_that_is_being_sent_leaves_its_connection_to_another() -> None:
     assert (server.most_open, bucket.whole) == (1, server.body)
 
 
+@pytest.mark.scenario(52)
 @pytest.mark.parametrize(("connections", "memory"), [(1, 1), (1, 9), (2, 9), (4, 2), (4, 9), (6, 3)])
 def test_no_more_parts_are_in_hand_than_the_limits_allow_however_slowly_s3_takes_them(
     connections: int, memory: int
@@ -226,6 +229,7 @@ def test_a_buffer_makes_room_before_another_takes_its_place(monkeypatch: pytest.
     assert most == PART
 
 
+@pytest.mark.scenario(53)
 @pytest.mark.parametrize("end", ["stored", "out of time", "failed"])
 def test_nothing_of_a_transfer_is_kept_once_it_is_over(end: str) -> None:
     server, bucket = Server(body_of(900)), Bucket()
@@ -270,6 +274,7 @@ def test_every_connection_is_handed_on_once() -> None:
 # ── What breaks ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(10)
 def test_a_broken_connection_goes_on_at_the_byte_where_it_broke() -> None:
     server = Server(body_of(100), breaks=[10, 30])
     run(server, Bucket(), upload_of(server))
@@ -347,6 +352,7 @@ def test_an_origin_that_stays_busy_or_asks_for_long_is_left_to_the_message(busy:
 # ── A server that ignores ranges ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.scenario(40)
 def test_with_a_server_that_knows_no_ranges_one_connection_goes_on_alone() -> None:
     server, bucket = Server(body_of(1000), ignores_ranges=[True], delay=0.005), Bucket()
     assert run(server, bucket, upload_of(server), connections=4)

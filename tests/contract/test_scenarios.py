@@ -1,0 +1,55 @@
+"""The table of failure scenarios is about the tests that there are: read from their sources, without running one."""
+
+import re
+
+import pytest
+
+from tests.scenario_report import PASSED, ROOT, Ending, marked_tests, marks_in, render, worst
+from tests.scenarios import NO_TEST_YET, SCENARIOS
+
+DOCUMENT = ROOT / "docs" / "failure-scenarios.md"
+
+
+def told() -> dict[str, Ending]:
+    """The tests that the document names, as ones that passed."""
+    entries = re.findall(r"\[`([^`]+)`\]\(\.\./(.+?)\)(?: \((\d+) cases\))?", DOCUMENT.read_text())
+    for name, path, _ in entries:
+        assert f"tests/{name}".startswith(f"{path}::")
+    return {f"tests/{name}": Ending(PASSED, int(cases or 1)) for name, _, cases in entries}
+
+
+def test_every_mark_is_of_a_known_scenario() -> None:
+    unknown = {test: numbers for test, numbers in marked_tests().items() if not set(numbers) <= set(SCENARIOS)}
+    assert unknown == {}
+
+
+def test_a_scenario_has_a_test_or_a_reason_for_having_none() -> None:
+    assert sorted(SCENARIOS) == list(range(1, 61))
+    with_test = {number for numbers in marked_tests().values() for number in numbers}
+    assert set(NO_TEST_YET) == set(SCENARIOS) - with_test
+    assert all(NO_TEST_YET.values())
+
+
+def test_the_document_names_exactly_the_marked_tests() -> None:
+    assert set(told()) == set(marked_tests()), "`make scenarios` writes the document anew"
+
+
+def test_the_document_is_what_the_marks_and_a_run_without_failures_make_of_it() -> None:
+    assert DOCUMENT.read_text() == render(told()), "`make scenarios` writes the document anew"
+
+
+def test_a_mark_counts_in_one_form_only() -> None:
+    function = "@pytest.mark.scenario(3, 1)\ndef test_a(): ...\n"
+    method = "class TestB:\n  @pytest.mark.scenario(2)\n  def test_c(self): ...\n"
+    assert list(marks_in(function + method)) == [("test_a", [3, 1]), ("TestB::test_c", [2])]
+    for other in ("pytestmark = pytest.mark.scenario(1)", "pytest.param(1, marks=pytest.mark.scenario(1))"):
+        with pytest.raises(ValueError, match="in no other way"):
+            list(marks_in(other))
+
+
+def test_one_failure_is_a_failure_and_one_case_left_out_is_no_success() -> None:
+    assert [worst(results) for results in (["passed"], ["passed", "not run"], ["not run", "failed"])] == [
+        "passed",
+        "not run",
+        "failed",
+    ]

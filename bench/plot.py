@@ -5,20 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl  # type: ignore[import-not-found]  # it is where this runs, and not where types are checked
-from matplotlib import pyplot as plt
-
 from bench.kit import LANE_MEGABITS, MIB
+from bench.picture import LINES, OTHERS, OURS, save, two_plots
 from bench.scenarios import CONNECTIONS, LANES, OURS_COLD, OURS_WARM, RELAY, UNLIMITED
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "svg.fonttype": "none",  # letters stay letters
-    "svg.hashsalt": "cloud-sync",  # else the same figures would give another file each time
-}
-NO_DATE = {"Date": None, "Creator": None}
-OURS, FLOOR, OTHERS = "#1f6f8b", "#8a8a8a", "#c9b79c"
 
 
 def main(results_path: Path, picture: Path) -> None:
@@ -26,19 +15,17 @@ def main(results_path: Path, picture: Path) -> None:
     by_scenario: dict[str, list[dict[str, Any]]] = {}
     for row in results["summary"]:
         by_scenario.setdefault(row["scenario"], []).append(row)
-    mpl.use("svg")
-    mpl.rcParams.update(STYLE)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure, left, right = two_plots(3.6)
     _bars(left, by_scenario.get(UNLIMITED, []), "cpu_seconds_per_gib", 1.0, highest_first=False)
     left.set_title("CPU seconds for a GiB: less is better", loc="left")
     _bars(right, by_scenario.get(LANES, []), "bytes_per_second", MIB, highest_first=True)
     right.set_title(f"MiB/s, at {LANE_MEGABITS} Mbit/s a connection: more is better", loc="left")
     if rate := results["lane_bytes_per_second"]:
         ideal = CONNECTIONS * rate / MIB
-        right.axvline(ideal, color=FLOOR, linestyle="--", linewidth=1)
-        right.annotate("ideal", (ideal, 0), xytext=(-4, 0), textcoords="offset points", ha="right", color=FLOOR)
+        right.axvline(ideal, color=LINES, linestyle="--", linewidth=1)
+        right.annotate("ideal", (ideal, 0), xytext=(-4, 0), textcoords="offset points", ha="right", color=LINES)
         right.set_xlim(right=ideal * 1.12)
-    figure.savefig(picture, format="svg", metadata=NO_DATE)
+    save(figure, picture)
 
 
 def _bars(axes: Any, rows: list[dict[str, Any]], key: str, unit: float, *, highest_first: bool) -> None:
@@ -58,7 +45,7 @@ def _bars(axes: Any, rows: list[dict[str, Any]], key: str, unit: float, *, highe
 
 
 def _color(contestant: str) -> str:
-    return {OURS_WARM: OURS, OURS_COLD: OURS, RELAY: FLOOR}.get(contestant, OTHERS)
+    return {OURS_WARM: OURS, OURS_COLD: OURS, RELAY: LINES}.get(contestant, OTHERS)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,17 @@ Runs where matplotlib is, and nothing of the project's own requirements: python 
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl  # type: ignore[import-not-found]  # it is where this runs, and not where types are checked
-from matplotlib import pyplot as plt
-
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "svg.fonttype": "none",  # letters stay letters
-    "svg.hashsalt": "cloud-sync",  # else the same figures would give another file each time
-}
-NO_DATE = {"Date": None, "Creator": None}
-OURS, OTHERS, LINES = "#1f6f8b", "#c9b79c", "#8a8a8a"
+from bench.picture import LINES, OTHERS, OURS, save, two_plots
 
 
-def main(shown: dict[str, Any], picture: str) -> None:
-    mpl.use("svg")
-    mpl.rcParams.update(STYLE)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.8), layout="constrained")
+def main(shown: dict[str, Any], picture: Path) -> None:
+    figure, left, right = two_plots(2.8)
     _lanes(left, shown)
     _growth(right, shown["growth"])
-    figure.savefig(picture, format="svg", metadata=NO_DATE)
+    save(figure, picture)
 
 
 def _lanes(axes: Any, shown: dict[str, Any]) -> None:
@@ -54,4 +43,4 @@ def _growth(axes: Any, growth: list[tuple[int, float]]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.load(sys.stdin), sys.argv[1])
+    main(json.load(sys.stdin), Path(sys.argv[1]))

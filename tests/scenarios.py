@@ -38,7 +38,10 @@ SCENARIOS: dict[int, Scenario] = {
     8: Scenario("A signed URL expires in the middle of a file", "It is resolved anew and reading goes on at that byte"),
     9: Scenario("The CDN sends less than the file has", "The lengths differ, so nothing is completed"),
     10: Scenario("A connection is cut within a part", "What is missing of that part is fetched again, the others stay"),
-    11: Scenario("The function is killed within a part", "The next one goes on from S3's parts; at most one is lost"),
+    11: Scenario(
+        "The function is killed within a part",
+        "The next one goes on from S3's parts: none that had arrived is fetched again",
+    ),
     12: Scenario(
         "A file takes longer than a function may run",
         "It is stored in several slices, and there is an end to their number",

@@ -46,7 +46,7 @@ class Effects:
     ) -> _T:
         """What a call of AWS comes to. `apply` does it at once; it raises what AWS refuses."""
         self.scheduler.wait(0.004 + 0.04 * self.latency())
-        fault = self.faults.strike(kinds, operation)
+        fault = self.faults.strike(kinds, operation, subject)
         if fault is None:
             return self._apply(operation, subject, apply)
         chance = self.faults.chance()

@@ -7,7 +7,7 @@ one is made smaller.
 
 import random
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -130,6 +130,23 @@ class Strike:
 
 
 @dataclass
+class Planned:
+    """A fault that is to strike at one opportunity, rather than by chance."""
+
+    fault: Fault
+    operation: str = ""  # what its name begins with
+    subject: str = ""  # what it is about has this in it
+    nth: int | None = None  # of the opportunities that fit, from 1; None: at each of them
+    met: int = 0
+
+    def strikes(self, kinds: tuple[Fault, ...], operation: str, subject: str) -> bool:
+        if self.fault not in kinds or not operation.startswith(self.operation) or self.subject not in subject:
+            return False
+        self.met += 1
+        return self.nth in (None, self.met)
+
+
+@dataclass
 class _Opportunities:
     """Those of one operation, in the order in which they come."""
 
@@ -146,14 +163,19 @@ class Faults:
     rates: Mapping[Fault, float]
     most: int  # strikes in a run
     only: frozenset[str] | None = None  # where given, faults strike at no other opportunities
+    planned: Sequence[Planned] = ()
     over: bool = False  # whether the time for faults has passed
     struck: list[Strike] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._at: dict[tuple[str, tuple[Fault, ...]], _Opportunities] = {}
 
-    def strike(self, kinds: tuple[Fault, ...], operation: str) -> Fault | None:
+    def strike(self, kinds: tuple[Fault, ...], operation: str, subject: str = "") -> Fault | None:
         """Which of these faults happens here, if one does."""
+        for plan in self.planned:
+            if plan.strikes(kinds, operation, subject):
+                self.struck.append(Strike(f"{operation}, planned {len(self.struck) + 1}", plan.fault))
+                return plan.fault
         at = self._at.get((operation, kinds))
         if at is None:
             at = self._at[operation, kinds] = self._opportunities(kinds, operation)

@@ -171,7 +171,7 @@ class GoPro:
         path = urlsplit(url).path
         effects = self.effects
         effects.scheduler.wait(0.03 + 0.2 * effects.latency())
-        fault = effects.faults.strike(_API, f"gopro.{method} {_plain(path)}")
+        fault = effects.faults.strike(_API, f"gopro.{method} {_plain(path)}", path)
         if fault is Fault.KILL_BEFORE:
             effects.kill(f"gopro.{method} {_plain(path)}", path, fault)
         if fault in (Fault.FREEZE, Fault.SLOW):
@@ -316,7 +316,7 @@ class GoPro:
         for watch in self.on_open:
             watch(medium.id)
         subject = f"{medium.id} {file.origin} {headers['Range']}"
-        fault = effects.faults.strike(_OPEN, "cdn.open")
+        fault = effects.faults.strike(_OPEN, "cdn.open", subject)
         if fault in (Fault.KILL_BEFORE, Fault.KILL_AFTER):
             effects.kill("cdn.open", subject, fault)
         if fault in (Fault.FREEZE, Fault.SLOW):
@@ -387,7 +387,7 @@ class Body:
         count = min(len(buffer), len(self._left))
         if self._broken or not count:
             return 0
-        fault = effects.faults.strike(_READ, "cdn.read")
+        fault = effects.faults.strike(_READ, "cdn.read", self._subject)
         effects.scheduler.wait(count * self._medium.seconds_per_byte)
         if fault is not None:
             chance = effects.faults.chance()

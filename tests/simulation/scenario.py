@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from tests.simulation.faults import HIGHEST, TIMED, WEIGHTS, Fault
+from tests.simulation.faults import HIGHEST, TIMED, WEIGHTS, Fault, Planned
 from tests.simulation.gopro import CANARY, EtagKind, File, Medium, Shape, make_file
 from tests.simulation.wiring import wires
 
@@ -71,7 +71,8 @@ class Scenario:
     replay: bool
     another_night: bool
     late_faults: bool  # whether faults strike after the end, too: while dead letters are redriven, and so on
-    name: str  # "calm", "one fault", "mixed"
+    name: str  # "calm", "one fault", "mixed"; "written" where it comes from no seed
+    planned: tuple[Planned, ...] = ()
 
     def timed_faults(self) -> Mapping[Fault, int]:
         """How often faults happen that come by themselves."""

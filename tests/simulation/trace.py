@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tests.simulation.virtual import Scheduler
@@ -23,6 +24,11 @@ class Trace:
     def reach(self, scenario: str) -> None:
         """Counts that something happened which the simulation is there to try."""
         self.reached[scenario] += 1
+
+    @property
+    def rows(self) -> Sequence[tuple[float, str, str, str, str]]:
+        """When, who, operation, subject and outcome of each effect."""
+        return self._rows
 
     def __len__(self) -> int:
         return len(self._rows)

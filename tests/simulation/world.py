@@ -65,7 +65,7 @@ class World:
         self.wires = wires()
         self.scheduler = Scheduler(plan.start)
         self.trace = Trace(self.scheduler)
-        self.faults = Faults(plan.seed, plan.rates, plan.most_strikes, options.only)
+        self.faults = Faults(plan.seed, plan.rates, plan.most_strikes, options.only, plan.planned)
         self.chance = random.Random(plan.seed * 2 + 1)
         self.effects = Effects(self.scheduler, self.faults, self.trace, random.Random(plan.seed * 2))
         STAGE.set(self.scheduler, random.Random(plan.seed * 3 + 1))

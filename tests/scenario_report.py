@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import NO_TEST_YET, SCENARIOS
+from tests.scenarios import NO_TEST_YET, SCENARIOS, Means
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -28,9 +28,27 @@ HEAD = """\
 What can go wrong, what must come of it, and the tests that show it. `make scenarios` writes this file from the marks of
 the tests and from how they ended; don't edit it.
 
-| # | what happens | what must come of it | shown by | result |
-|---|---|---|---|---|
+| # | what happens | what must come of it | with | shown by | result |
+|---|---|---|---|---|---|
 """
+FOOT = """
+With: SIM the simulator, FAKE the fake GoPro Cloud over HTTP, EMU the deployed template on the embedded AWS, PROXY the
+same behind a proxy that injects faults, PROP random examples, TEMPLATE the synthesized template, RLIMIT a process of
+limited memory. A test fails where a scenario has no test of the kind that stands there.
+"""
+
+# Which kind of test a file holds, by the beginning of its path; and by what it imports.
+PLACES = {
+    "tests/simulation/": Means.SIM,
+    "tests/load/": Means.SIM,
+    "tests/choreography/": Means.FAKE,
+    "tests/e2e/": Means.EMU | Means.FAKE,
+    "tests/e2e/test_faults.py": Means.PROXY,
+    "tests/infra/": Means.TEMPLATE,
+    "tests/contract/test_transfer_memory.py": Means.RLIMIT,
+    "tests/unit/": Means.UNIT,
+}
+FAKE_CLOUD = ("tests.gopro_cloud", "tests.unit.gopro_stage")
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,36 @@ def marked_tests() -> Mapping[str, tuple[int, ...]]:
     return {test: tuple(sorted(numbers)) for test, numbers in sorted(marked.items())}
 
 
+@cache
+def means_of(test: str) -> Means:
+    """What a test shows its scenarios with."""
+    path, *_, name = test.split("::")
+    tree = ast.parse((ROOT / path).read_text())
+    means = Means(0)
+    for place, kind in PLACES.items():
+        means |= kind if path.startswith(place) else Means(0)
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    if any(module.startswith(FAKE_CLOUD) for module in imported):
+        means |= Means.FAKE
+    (function,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name)
+    if any(ast.unparse(decorator).startswith("given(") for decorator in function.decorator_list):
+        means |= Means.PROP
+    return means
+
+
+def not_shown_as_required() -> dict[int, Means]:
+    """By scenario, the means that it has to be shown with and no test of it uses."""
+    missing: dict[int, Means] = {}
+    for number, scenario in SCENARIOS.items():
+        tests = [test for test, numbers in marked_tests().items() if number in numbers]
+        used = Means(0)
+        for test in tests:
+            used |= means_of(test)
+        if tests and scenario.by & ~used:
+            missing[number] = scenario.by & ~used
+    return missing
+
+
 # ── The document ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -82,8 +130,9 @@ def render(endings: Mapping[str, Ending]) -> str:
         tests = [test for test, numbers in marked_tests().items() if number in numbers]
         shown_by = "<br>".join(_entry(test, endings.get(test, Ending(NOT_RUN))) for test in tests)
         result = worst(endings.get(test, Ending(NOT_RUN)).result for test in tests) if tests else "no test yet"
-        rows.append(f"| {number} | {scenario.happens} | {scenario.required} | {shown_by or '—'} | {result} |\n")
-    return HEAD + "".join(rows) + f"\n{summary(endings)}\n" + "".join(f"- {line}\n" for line in without_test())
+        by = ", ".join(str(means.name) for means in scenario.by)
+        rows.append(f"| {number} | {scenario.happens} | {scenario.required} | {by} | {shown_by or '—'} | {result} |\n")
+    return HEAD + "".join(rows) + FOOT + f"\n{summary(endings)}\n" + "".join(f"- {line}\n" for line in without_test())
 
 
 def summary(endings: Mapping[str, Ending]) -> str:

@@ -4,142 +4,204 @@ A test shows one by `@pytest.mark.scenario(number)`; `docs/failure-scenarios.md`
 how their tests ended (tests/scenario_report.py).
 """
 
+from enum import Flag, auto
 from typing import NamedTuple
+
+
+class Means(Flag):
+    """What a scenario is shown with."""
+
+    SIM = auto()  # the services' own code in simulated nights
+    FAKE = auto()  # the fake GoPro Cloud, over HTTP
+    EMU = auto()  # the deployed template on the embedded AWS
+    PROXY = auto()  # the same, with a proxy between a function and AWS that breaks answers and connections
+    PROP = auto()  # properties that hold for whatever Hypothesis comes up with
+    TEMPLATE = auto()  # the synthesized template
+    RLIMIT = auto()  # a process whose memory is limited
+    UNIT = auto()
+
+
+SIM, FAKE, EMU, PROXY, PROP, TEMPLATE, RLIMIT, UNIT = Means
 
 
 class Scenario(NamedTuple):
     happens: str
     required: str
+    by: Means  # what it has to be shown with, whatever else shows it
 
 
 SCENARIOS: dict[int, Scenario] = {
-    1: Scenario("Events are delivered two to five times", "The state is the one that a single delivery leaves"),
+    1: Scenario("Events are delivered two to five times", "The state is the one that a single delivery leaves", SIM),
     2: Scenario(
         "The downloader dies when S3 has completed the object and the library table does not know it yet",
         "The next try finds the object there and does not download it again",
+        SIM | EMU,
     ),
     3: Scenario(
         "A worker dies after its result is in the library table and before it is on the bus",
         "The message comes again and the result is published",
+        SIM,
     ),
     4: Scenario(
         "A worker dies after it published and before its message was deleted",
         "The same facts come once more and change nothing",
+        SIM,
     ),
-    5: Scenario("The session ends in the middle of a sync", "It is renewed once and every lane goes on"),
+    5: Scenario("The session ends in the middle of a sync", "It is renewed once and every lane goes on", FAKE),
     6: Scenario(
         "Five lanes are refused at the same time",
         "One renewal, and a session that young is not renewed again for ten minutes",
+        SIM,
     ),
     7: Scenario(
         "The credentials are revoked, or the account wants a second factor",
         "The sync fails and says what to do; GoPro is asked once, so no account is locked",
+        FAKE,
     ),
-    8: Scenario("A signed URL expires in the middle of a file", "It is resolved anew and reading goes on at that byte"),
-    9: Scenario("The CDN sends less than the file has", "The lengths differ, so nothing is completed"),
-    10: Scenario("A connection is cut within a part", "What is missing of that part is fetched again, the others stay"),
+    8: Scenario(
+        "A signed URL expires in the middle of a file", "It is resolved anew and reading goes on at that byte", FAKE
+    ),
+    9: Scenario("The CDN sends less than the file has", "The lengths differ, so nothing is completed", FAKE),
+    10: Scenario(
+        "A connection is cut within a part",
+        "What is missing of that part is fetched again, the others stay",
+        FAKE | PROXY,
+    ),
     11: Scenario(
         "The function is killed within a part",
         "The next one goes on from S3's parts: none that had arrived is fetched again",
+        SIM | EMU,
     ),
     12: Scenario(
         "A file takes longer than a function may run",
         "It is stored in several slices, and there is an end to their number",
+        FAKE,
     ),
-    13: Scenario("More than sixteen pauses follow each other", "The chain is not cut, or it ends in order"),
+    13: Scenario("More than sixteen pauses follow each other", "The chain is not cut, or it ends in order", SIM),
     14: Scenario(
-        "GoPro answers 429 and names seconds or a date", "Nobody asks again earlier, and there is a longest wait"
+        "GoPro answers 429 and names seconds or a date", "Nobody asks again earlier, and there is a longest wait", FAKE
     ),
-    15: Scenario("Answers of 5xx for a long time", "Waits of 30, 60, 120 … 300 s; the sync lives on"),
-    16: Scenario("EventBridge refuses some entries of a request", "Those alone are sent again"),
+    15: Scenario("Answers of 5xx for a long time", "Waits of 30, 60, 120 … 300 s; the sync lives on", FAKE),
+    16: Scenario("EventBridge refuses some entries of a request", "Those alone are sent again", PROXY),
     17: Scenario(
         "EventBridge takes the events and its answer is lost",
         "They are sent again under the same ids, so they count once",
+        PROXY,
     ),
-    18: Scenario("Results overtake the end of the listing", "The sync is not closed too early"),
-    19: Scenario("The end of the listing never arrives", "The sync is closed at its deadline and says why"),
-    20: Scenario("A message's last try has failed", "It is kept as a dead letter, and the failure is told as a fact"),
+    18: Scenario("Results overtake the end of the listing", "The sync is not closed too early", SIM),
+    19: Scenario("The end of the listing never arrives", "The sync is closed at its deadline and says why", SIM),
+    20: Scenario(
+        "A message's last try has failed", "It is kept as a dead letter, and the failure is told as a fact", SIM | EMU
+    ),
     21: Scenario(
         "The function crashes at the last try and tells nothing",
         "The review closes the sync as stalled and names the medium",
+        SIM,
     ),
-    22: Scenario("The schedule is switched off", "An alarm says that there was no sync for 26 hours"),
+    22: Scenario("The schedule is switched off", "An alarm says that there was no sync for 26 hours", TEMPLATE),
     23: Scenario(
         "The clocks change, so the hour of the sync is missing or comes twice",
         "One sync for each local date, in ten zones over twenty years",
+        PROP,
     ),
-    24: Scenario("The schedule fires a second time", "Nothing comes of the second time"),
+    24: Scenario("The schedule fires a second time", "Nothing comes of the second time", SIM),
     25: Scenario(
         "A sync is asked for by hand while the scheduled one runs",
         "Both close rightly and every medium is stored once",
+        SIM,
     ),
-    26: Scenario("Two summarizers work on one sync", "It is closed once"),
+    26: Scenario("Two summarizers work on one sync", "It is closed once", PROP),
     27: Scenario(
         "The summarizer dies after it notified and before it noted that",
         "The notification is sent once more, with the same summary id",
+        SIM,
     ),
-    28: Scenario("The topic refuses, or is gone", "It is tried again, an alarm rings, and nothing is lost"),
+    28: Scenario("The topic refuses, or is gone", "It is tried again, an alarm rings, and nothing is lost", PROXY),
     29: Scenario(
         "A result or a redrive comes after the sync was closed",
         "The medium is in the library, the sync is amended, and its closed summary stays as it was",
+        SIM,
     ),
-    30: Scenario("A redrive finds its upload aborted", "A fresh upload begins"),
-    31: Scenario("The library is empty", "The sync completes at once, with zeros"),
-    32: Scenario("Libraries of 1, 200, 201 and 1,001 media", "Not one is missed where pages begin and end"),
+    30: Scenario("A redrive finds its upload aborted", "A fresh upload begins", EMU),
+    31: Scenario("The library is empty", "The sync completes at once, with zeros", FAKE),
+    32: Scenario("Libraries of 1, 200, 201 and 1,001 media", "Not one is missed where pages begin and end", FAKE),
     33: Scenario(
         "A library of 100,000 media",
         "The listing stays within the function's memory, pauses, goes on, and defers what is too much",
+        SIM,
     ),
-    34: Scenario("The lister is killed between two pages", "The listing has no gap"),
+    34: Scenario("The lister is killed between two pages", "The listing has no gap", SIM),
     35: Scenario(
         "While it is listed, the library changes, repeats or omits media, or has no last page",
         "The listing is proven complete or bears a warning, and it ends",
+        FAKE,
     ),
     36: Scenario(
         "The API is retired, or a field is missing or of another type",
         "The listing fails loudly; it never says that there is nothing new",
+        FAKE,
     ),
-    37: Scenario("The library is suddenly empty or much smaller", "A warning says so, and nothing is deleted"),
+    37: Scenario("The library is suddenly empty or much smaller", "A warning says so, and nothing is deleted", FAKE),
     38: Scenario(
         "A medium is deleted after it was listed",
         "It fails because its source is gone, which is nothing critical",
+        FAKE,
     ),
-    39: Scenario("The original is replaced in the middle of its download", "It starts over; two versions never mix"),
+    39: Scenario(
+        "The original is replaced in the middle of its download", "It starts over; two versions never mix", FAKE
+    ),
     40: Scenario(
         "The CDN ignores the range, sends another one, compresses, or tells no length",
         "That is noticed, and the file is read otherwise or refused",
+        FAKE,
     ),
-    41: Scenario("The CDN sends a page of HTML with status 200", "It is never stored as the file"),
+    41: Scenario("The CDN sends a page of HTML with status 200", "It is never stored as the file", FAKE),
     42: Scenario(
         "Bytes are wrong and the length is right",
         "The origin's ETag does not prove that copy; where it proves nothing, the limit is documented",
+        FAKE,
     ),
-    43: Scenario("Two workers have one medium", "Epochs tell them apart, and one completes"),
-    44: Scenario("S3 answers the completion with 412, 409, or 200 and an error", "Each is met as it has to be"),
-    45: Scenario("S3 or DynamoDB slows down, or transactions collide", "They are tried again later; no count is lost"),
+    43: Scenario("Two workers have one medium", "Epochs tell them apart, and one completes", SIM),
+    44: Scenario(
+        "S3 answers the completion with 412, 409, or 200 and an error", "Each is met as it has to be", EMU | PROXY
+    ),
+    45: Scenario(
+        "S3 or DynamoDB slows down, or transactions collide", "They are tried again later; no count is lost", PROXY
+    ),
     46: Scenario(
         "A message is not JSON, of an unknown version, or lacks a field",
         "It becomes a dead letter, and the others flow",
+        PROP,
     ),
-    47: Scenario("An event is too large for the bus", "It is refused before anything is sent, and the error says so"),
-    48: Scenario("Old and new versions of the code run side by side", "Each reads what the other wrote"),
-    49: Scenario("A file name tries to break out, is far too long, or is in any alphabet", "A safe key that fits"),
-    50: Scenario("Two media have the same name and date", "They have different keys"),
-    51: Scenario("A redirect leads to the machine's own network or to a foreign host", "It is not followed"),
-    52: Scenario("Many connections with large parts", "They fit into the memory that was set: enforced and measured"),
-    53: Scenario("A function is used again after another invocation", "Nothing of the former one is left"),
+    47: Scenario(
+        "An event is too large for the bus", "It is refused before anything is sent, and the error says so", UNIT
+    ),
+    48: Scenario("Old and new versions of the code run side by side", "Each reads what the other wrote", SIM),
+    49: Scenario(
+        "A file name tries to break out, is far too long, or is in any alphabet", "A safe key that fits", PROP
+    ),
+    50: Scenario("Two media have the same name and date", "They have different keys", PROP),
+    51: Scenario("A redirect leads to the machine's own network or to a foreign host", "It is not followed", FAKE),
+    52: Scenario(
+        "Many connections with large parts", "They fit into the memory that was set: enforced and measured", RLIMIT
+    ),
+    53: Scenario("A function is used again after another invocation", "Nothing of the former one is left", UNIT),
     54: Scenario(
         "Clocks are five minutes apart, or a capture date makes no sense",
         "At most one worker completes a medium, and its key has a date to fall back on",
+        SIM,
     ),
-    55: Scenario("The credentials secret is empty or malformed", "The failure names the secret and the fix"),
-    56: Scenario("Tokens, passwords and signed URLs pass through everything", "No output shows any of them"),
-    57: Scenario("The archive of events is replayed over a closed sync", "Nothing changes"),
-    58: Scenario("An object is removed by hand", "`verify` reports it, and it is fetched again only when asked for"),
-    59: Scenario("The library table is lost", "`adopt` rebuilds it from the bucket without a download"),
+    55: Scenario("The credentials secret is empty or malformed", "The failure names the secret and the fix", EMU),
+    56: Scenario("Tokens, passwords and signed URLs pass through everything", "No output shows any of them", EMU),
+    57: Scenario("The archive of events is replayed over a closed sync", "Nothing changes", SIM),
+    58: Scenario(
+        "An object is removed by hand", "`verify` reports it, and it is fetched again only when asked for", EMU
+    ),
+    59: Scenario("The library table is lost", "`adopt` rebuilds it from the bucket without a download", EMU),
     60: Scenario(
         "A role loses any one of its grants",
         "An end-to-end run fails, so each grant is needed; none is for everything",
+        EMU,
     ),
 }
 

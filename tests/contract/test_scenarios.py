@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.scenario_report import PASSED, ROOT, Ending, marked_tests, marks_in, render, worst
+from tests.scenario_report import PASSED, ROOT, Ending, marked_tests, marks_in, not_shown_as_required, render, worst
 from tests.scenarios import NO_TEST_YET, SCENARIOS
 
 DOCUMENT = ROOT / "docs" / "failure-scenarios.md"
@@ -28,6 +28,10 @@ def test_a_scenario_has_a_test_or_a_reason_for_having_none() -> None:
     with_test = {number for numbers in marked_tests().values() for number in numbers}
     assert set(NO_TEST_YET) == set(SCENARIOS) - with_test
     assert all(NO_TEST_YET.values())
+
+
+def test_a_scenario_is_shown_with_what_it_has_to_be_shown_with() -> None:
+    assert not_shown_as_required() == {}
 
 
 def test_the_document_names_exactly_the_marked_tests() -> None:

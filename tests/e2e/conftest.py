@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from ops.local import stage as local
-from tests.e2e.stage import SETTINGS, Stage
+from tests.e2e.invariants import violations
+from tests.e2e.stage import SETTINGS, Stage, eventually
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,13 @@ def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def stage(running_stage: Stage) -> Stage:
-    """The stage with nothing stored and nothing under way, and its GoPro Cloud as new."""
+def stage(running_stage: Stage) -> Iterator[Stage]:
+    """The stage with nothing stored and nothing under way, and its GoPro Cloud as new.
+
+    Whatever the test was about, the invariants have to hold once it is over.
+    """
     running_stage.clean()
-    return running_stage
+    yield running_stage
+    with suppress(AssertionError):  # a worker may be about to write down what it has done
+        eventually(lambda: not violations(running_stage), seconds=10)
+    assert violations(running_stage) == []

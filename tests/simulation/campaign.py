@@ -98,7 +98,8 @@ class Result:
     def missing(self) -> list[str]:
         """What a large campaign should have come across, and this one did not."""
         faults = [str(fault) for fault in Fault if not self.faults[fault]]
-        return [*faults, *(scenario for scenario in MUST_REACH if not self.reached[scenario])]
+        alive = [place for place, count in self.boundaries.items() if not count]
+        return [*faults, *alive, *(scenario for scenario in MUST_REACH if not self.reached[scenario])]
 
 
 def run_chunk(seeds: range) -> Result:

@@ -1,12 +1,13 @@
 """The boundary between a function and the world: everything that it does to others, or asks them, passes here."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from tests.simulation.faults import AWS, Fault, Faults
+from tests.simulation.faults import AWS, Fault, Faults, boundary
 from tests.simulation.trace import Trace
 from tests.simulation.virtual import Killed, Scheduler, SimulatorError
 
@@ -32,7 +33,7 @@ class Effects:
         self.faults = faults
         self.trace = trace
         self.latency = latency.random
-        self.boundaries: dict[str, int] = {}  # operations at which functions were killed
+        self.boundaries: Counter[str] = Counter()  # those at which functions were killed
         self.killed: set[str] = set()  # the processes that were
 
     def call(
@@ -73,7 +74,7 @@ class Effects:
 
     def kill(self, operation: str, subject: str, fault: Fault) -> NoReturn:
         self.trace.add(operation, subject, fault)
-        self.boundaries[operation] = self.boundaries.get(operation, 0) + 1
+        self.boundaries[boundary(operation, fault)] += 1
         process = self.scheduler.running().process
         self.killed.add(process.name)
         self.scheduler.kill(process)

@@ -121,6 +121,11 @@ WEIGHTS: Mapping[Fault, int] = {
 }
 
 
+def boundary(operation: str, fault: Fault) -> str:
+    """What separates an effect from what came before it, or from what comes after it."""
+    return f"{operation}: {fault}"
+
+
 @dataclass(frozen=True)
 class Strike:
     """A fault that happened: at which opportunity, such as "events.put_events 3", and which."""
@@ -199,6 +204,13 @@ class Faults:
                 total += rate
                 thresholds.append((total, kind))
         return _Opportunities(random.Random(self._seed_of(operation)), thresholds)
+
+    def boundaries(self) -> list[str]:
+        """Where a process could have been killed: before and after each operation that the run came to."""
+        operations = {operation for operation, kinds in self._at if Fault.KILL_BEFORE in kinds}
+        return [
+            boundary(operation, fault) for operation in operations for fault in (Fault.KILL_BEFORE, Fault.KILL_AFTER)
+        ]
 
     def chance(self) -> random.Random:
         """For the particulars of the latest strike."""

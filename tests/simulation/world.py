@@ -44,7 +44,7 @@ class Outcome:
     violations: list[Violation]
     trace: Trace
     strikes: list[Any]
-    boundaries: Mapping[str, int]
+    boundaries: Mapping[str, int]  # how often a process was killed at each, at those that the run came to
     name: str
     effects: int = 0
     stamp: str = ""  # of all that happened
@@ -221,7 +221,7 @@ class World:
             violations=self.invariants.violations,
             trace=self.trace,
             strikes=list(self.faults.struck),
-            boundaries=self.effects.boundaries,
+            boundaries={**dict.fromkeys(self.faults.boundaries(), 0), **self.effects.boundaries},
             name=plan.name,
             effects=len(self.trace),
             stamp=self.trace.digest(),

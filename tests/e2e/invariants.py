@@ -1,0 +1,155 @@
+"""What has to hold after every end-to-end test, whatever was done in it: the invariants I1 to I5 and I7 to I10.
+
+I6, that no secret shows anywhere, is looked after by what searches all outputs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from infra.schedule import REVIEW_EVERY
+from ops.dead_letters import SERVICES
+from services.shared.events import SOURCE_PREFIX
+from services.shared.slices import MAX_HOPS
+from tests.e2e.stage import Stage, sync_of
+
+CLOSING = ("SyncCompleted", "SyncFailed")
+MEDIUM = "medium#"
+SOURCES = {f"{SOURCE_PREFIX}{service}" for service in SERVICES}
+
+
+def violations(stage: Stage) -> list[str]:
+    """What doesn't hold, each with the number of its invariant."""
+    syncs, media = _syncs(stage)
+    events = stage.events()
+    library = list(_items(stage, "LibraryTableName"))
+    return [
+        *_closes(events, syncs),
+        *_summaries(syncs),
+        *_counters(syncs, media),
+        *_bounds(stage, events, syncs),
+        *_objects(stage, library),
+        *_uploads(stage, library),
+    ]
+
+
+def _items(stage: Stage, output: str) -> Iterator[dict[str, Any]]:
+    table = stage.deployment.table(output)
+    for page in table.meta.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True):
+        yield from page["Items"]
+
+
+def _syncs(stage: Stage) -> tuple[Mapping[str, Any], Mapping[str, list[Any]]]:
+    syncs: dict[str, Any] = {}
+    media: dict[str, list[Any]] = defaultdict(list)
+    for item in _items(stage, "SyncsTableName"):
+        if item["record"] == "sync":
+            syncs[item["sync_id"]] = item
+        elif item["record"].startswith(MEDIUM):
+            media[item["sync_id"]].append(item)
+    return syncs, media
+
+
+def _closes(events: Iterable[Mapping[str, Any]], syncs: Mapping[str, Any]) -> Iterator[str]:
+    """I1: one summary a sync; I9: it stays as it was told."""
+    told: dict[str, list[Any]] = defaultdict(list)
+    for event in events:
+        if event["detail-type"] in CLOSING:
+            told[sync_of(event)].append(event["detail"]["data"])
+    for sync_id, summaries in told.items():
+        if any(summary != summaries[0] for summary in summaries):
+            yield f"I1: {sync_id} was closed with more than one summary"
+        kept = syncs.get(sync_id, {}).get("summary")
+        if kept is None:
+            yield f"I1: {sync_id} is told to be closed and isn't"
+        elif {name: summaries[0][name] for name in kept} != kept:
+            yield f"I9: the summary of {sync_id} isn't any more what was told"
+
+
+def _summaries(syncs: Mapping[str, Any]) -> Iterator[str]:
+    """I2: every medium is accounted for, and a sync is complete only when each has a result."""
+    for sync_id, sync in syncs.items():
+        if summary := sync.get("summary"):
+            counts = {name: summary[name] for name in ("downloaded", "failed", "outstanding")}
+            if summary["discovered"] != sum(counts.values()):
+                yield f"I2: the summary of {sync_id} doesn't add up: {summary['discovered']} discovered, {counts}"
+            if summary["closed_because"] == "complete" and summary["outstanding"]:
+                yield f"I2: {sync_id} is complete with {summary['outstanding']} outstanding"
+
+
+def _counters(syncs: Mapping[str, Any], media: Mapping[str, list[Any]]) -> Iterator[str]:
+    """I5: the counters are what the facts make them."""
+    for sync_id, sync in syncs.items():
+        states = [medium["state"] for medium in media[sync_id]]
+        counted = {
+            "discovered": len(states),
+            "downloaded": states.count("DOWNLOADED"),
+            "failed": states.count("FAILED"),
+            "bytes": sum(m["bytes"] for m in media[sync_id] if m["state"] == "DOWNLOADED" and not m["already_stored"]),
+        }
+        wrong = {name: f"{sync[name]}, not {count}" for name, count in counted.items() if sync[name] != count}
+        if wrong:
+            yield f"I5: {sync_id} counts {wrong}"
+
+
+def _bounds(stage: Stage, events: Iterable[Mapping[str, Any]], syncs: Mapping[str, Any]) -> Iterator[str]:
+    """I7: hops and attempts; I8: the time to the close."""
+    most = int(_variables(stage, "downloader")["MAX_RECEIVES"])
+    for event in events:
+        detail = event["detail"]
+        if event["source"] not in SOURCES:
+            continue  # what people and schedules send has no bounds to keep
+        if detail["metadata"]["hops"] > MAX_HOPS:
+            yield f"I7: {event['detail-type']} after {detail['metadata']['hops']} hops"
+        if event["detail-type"] == "MediaDownloadFailed" and detail["data"]["attempts"] > most:
+            yield f"I7: {detail['data']['media_id']} failed after {detail['data']['attempts']} attempts"
+    hours = float(_variables(stage, "summarizer")["SYNC_DEADLINE_HOURS"])
+    longest = timedelta(hours=hours) + timedelta(seconds=float(REVIEW_EVERY.to_seconds()))
+    for sync_id, sync in syncs.items():
+        if summary := sync.get("summary"):
+            took = datetime.fromisoformat(summary["closed_at"]) - datetime.fromisoformat(summary["requested_at"])
+            if took > longest:
+                yield f"I8: {sync_id} closed after {took}"
+
+
+def _variables(stage: Stage, service: str) -> Mapping[str, str]:
+    name = stage.outputs[f"{service.title()}FunctionName"]
+    configuration = stage.client("lambda").get_function_configuration(FunctionName=name)
+    variables: Mapping[str, str] = configuration["Environment"]["Variables"]
+    return variables
+
+
+def _objects(stage: Stage, library: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """I3: what is told to be stored is there, whole; I4: no object was ever written over by other bytes."""
+    objects = stage.objects()
+    versions: dict[str, set[str]] = defaultdict(set)
+    removed: set[str] = set()  # by hand, which alone can
+    for page in (
+        stage.client("s3")
+        .get_paginator("list_object_versions")
+        .paginate(Bucket=stage.outputs["MediaBucketName"], Prefix="gopro/")
+    ):
+        removed |= {marker["Key"] for marker in page.get("DeleteMarkers", [])}
+        for version in page.get("Versions", []):
+            versions[version["Key"]].add(version["ETag"])
+    yield from (f"I4: {key} was written over" for key, etags in versions.items() if len(etags) > 1)
+    for record in library:
+        if record["item"] and record["status"] == "STORED" and record["key"] not in removed:
+            found = objects.get(record["key"])
+            if found is None:
+                yield f"I3: {record['key']} is told to be stored and isn't there"
+            elif (found.size, found.checksum, found.etag.strip('"')) != (
+                record["size"],
+                record["checksum"],
+                record["etag"],
+            ):
+                yield f"I3: {record['key']} isn't the object that was stored"
+
+
+def _uploads(stage: Stage, library: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """I10: every multipart upload is named by a library item."""
+    named = {record.get("upload_id") for record in library}
+    for upload in stage.uploads():
+        if upload["UploadId"] not in named:
+            yield f"I10: the upload of {upload['Key']} is named by no library item"

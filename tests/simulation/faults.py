@@ -120,6 +120,9 @@ WEIGHTS: Mapping[Fault, int] = {
     Fault.REVOKED: 2,
 }
 
+# What services seldom do, so that faults have to strike there more often to be tried at all: by how much.
+SELDOM: Mapping[str, float] = {"s3.abort_multipart_upload": 8.0}
+
 
 def boundary(operation: str, fault: Fault) -> str:
     """What separates an effect from what came before it, or from what comes after it."""
@@ -200,7 +203,7 @@ class Faults:
     def _opportunities(self, kinds: tuple[Fault, ...], operation: str) -> _Opportunities:
         total, thresholds = 0.0, []
         for kind in kinds:
-            if rate := self.rates.get(kind, 0.0):
+            if rate := self.rates.get(kind, 0.0) * SELDOM.get(operation, 1.0):
                 total += rate
                 thresholds.append((total, kind))
         return _Opportunities(random.Random(self._seed_of(operation)), thresholds)

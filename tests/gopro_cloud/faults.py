@@ -159,6 +159,19 @@ class Redirect(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Echo(Fault):
+    """Answers with `status` and repeats, in headers and body, all that the request carried: tokens, forms, its query.
+
+    With a `status` of 3xx it sends the client to another host, with all of that in the URL.
+    """
+
+    role = "answers"
+
+    default_endpoint = "api"
+    status: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outage(Fault):
     """From the request that meets it on, everything is out for `seconds` of real time.
 

@@ -128,6 +128,23 @@ def test_the_clock_can_be_advanced_and_never_turned_back(cloud: FakeGoProCloud, 
         control.advance(-1)
 
 
+def test_all_secrets_that_were_given_away_are_told(cloud: FakeGoProCloud, control: Control) -> None:
+    pasted = control.paste_token(3600)
+    client = {name: DEMO_CREDENTIALS[name] for name in ("client_id", "client_secret", "refresh_token")}
+    granted = Visitor(cloud.url).post_token(grant_type="refresh_token", **client).json()
+    control.revoke_tokens("all")
+    url = Visitor(cloud.url, control.paste_token(3600)).source_url("c")
+
+    told = control.secrets()
+
+    assert told["access_token"][:2] == [pasted, granted["access_token"]]
+    assert told["refresh_token"] == [DEMO_CREDENTIALS["refresh_token"], granted["refresh_token"]]
+    assert any(signature in url for signature in told["signature"])
+    assert told["key_pair_id"][0] in url
+    control.reset()
+    assert control.secrets()["signature"] == []
+
+
 def test_tokens_are_revoked_pasted_and_configured(cloud: FakeGoProCloud, control: Control) -> None:
     visitor = session(cloud, control)
     control.revoke_tokens()

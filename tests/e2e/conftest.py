@@ -18,12 +18,18 @@ def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.listen()
         assert stage.credentials, "read before a test can change them"
         yield stage
+        assert stage.canary.search() == [], "what the tests of the stage itself made it put out"
+        print(f"canary: {stage.canary.figures}", file=sys.stderr)
     finally:
         stage.end()
 
 
 @pytest.fixture
-def stage(running_stage: Stage) -> Stage:
-    """The stage with nothing stored and nothing under way, and its GoPro Cloud as new."""
+def stage(running_stage: Stage) -> Iterator[Stage]:
+    """The stage with nothing stored and nothing under way, and its GoPro Cloud as new.
+
+    Whatever the test was about, no secret may then be in anything that it made the stage put out.
+    """
     running_stage.clean()
-    return running_stage
+    yield running_stage
+    assert running_stage.canary.search() == []

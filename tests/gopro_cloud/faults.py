@@ -383,7 +383,7 @@ class LibraryChange(Fault):
 
 
 _KINDS: tuple[type[Fault], ...] = (
-    Delay, Answer, Hangup, Redirect, Outage,
+    Delay, Answer, Hangup, Redirect, Echo, Outage,
     Drop, Truncate, Corrupt, ExpireAfter, Throttle, IgnoreRange, WrongRange, Gzip, NoLength, HtmlPage, ZeroBytes,
     Replace,
     ShapeChange, StaleUrls, ShortPage, RepeatItem, EndlessPages, WrongTotal, LibraryChange,

@@ -28,7 +28,7 @@ from tests.gopro_cloud import (
     Shape,
     demo,
 )
-from tests.gopro_cloud.faults import Answer, Drop, LibraryChange, Replace, ShortPage, Throttle
+from tests.gopro_cloud.faults import Answer, Drop, Echo, LibraryChange, Replace, ShortPage, Throttle
 from tests.gopro_cloud.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ def test_the_library_can_be_replaced_and_reset(cloud: FakeGoProCloud, control: C
 def test_faults_are_armed_and_taken_away(cloud: FakeGoProCloud, control: Control) -> None:
     control.disarm()
     visitor = session(cloud, control)
-    control.arm(Answer(endpoint="user", status=503, times=None), Drop(media_id="a", at_bytes=5))
+    control.arm(Answer(endpoint="user", status=503, times=None), Drop(media_id="a", at_bytes=5), Echo(times=2))
     assert visitor.get("/media/user").status_code == 503
     assert [(one["fault"], one["struck"]) for one in control.ask("GET", "faults")["faults"]] == [
         ("answer", 1),
         ("drop", 0),
+        ("echo", 0),
     ]
     control.disarm("a")
     control.disarm()

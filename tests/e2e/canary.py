@@ -51,6 +51,14 @@ class Find:
     secret: str  # the kind of secret
     spelling: str
 
+    def __str__(self) -> str:
+        return f"{self.secret} ({self.spelling}) in {self.output}: {self.where}"
+
+
+def told(finds: Iterable[Find]) -> str:
+    """The finds for people: of those that differ in their place alone, the first."""
+    return "\n".join(sorted(map(str, {(find.output, find.secret): find for find in reversed([*finds])}.values())))
+
 
 class Finder:
     """Finds these secrets in any text."""
@@ -148,7 +156,7 @@ class Canary:
         told = self._stage.control.secrets()
         issued = {Secret(kind=kind.replace("_", " "), value=value) for kind, values in told.items() for value in values}
         secrets, outputs = self._known | issued, self._outputs.look()
-        found = sorted(set(Finder(secrets).search(outputs)), key=repr)
+        found = sorted(set(Finder(secrets).search(outputs)), key=str)
         self.figures.outputs += Counter(output.kind for output in outputs)
         self.figures.secrets |= secrets
         self.figures.finds += len(found)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops.local import stage as local
+from tests.e2e.canary import told
 from tests.e2e.stage import SETTINGS, Stage
 
 
@@ -18,7 +19,7 @@ def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.listen()
         assert stage.credentials, "read before a test can change them"
         yield stage
-        assert stage.canary.search() == [], "what the tests of the stage itself made it put out"
+        assert_untold(stage)
         print(f"canary: {stage.canary.figures}", file=sys.stderr)
     finally:
         stage.end()
@@ -32,4 +33,9 @@ def stage(running_stage: Stage) -> Iterator[Stage]:
     """
     running_stage.clean()
     yield running_stage
-    assert running_stage.canary.search() == []
+    assert_untold(running_stage)
+
+
+def assert_untold(stage: Stage) -> None:
+    finds = stage.canary.search()
+    assert not finds, f"{len(finds)} secrets where they should not be:\n{told(finds)}"

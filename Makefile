@@ -9,7 +9,7 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate soak scenarios planted-bugs check static format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test simulate soak scenarios canary planted-bugs check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -32,6 +32,9 @@ soak: setup ## go on simulating for MINUTES (60), from a seed of the clock
 
 scenarios: setup .static/.ready ## show all failure scenarios by their tests, and write docs/failure-scenarios.md anew
 	$(VENV) .venv/bin/python -m pytest -m scenario --scenarios-report docs/failure-scenarios.md $(FAST) tests/e2e
+
+canary: setup ## look for every secret in every output of a stage where all goes wrong, and for leaks that are planted
+	$(VENV) .venv/bin/python -m pytest --quiet tests/e2e/test_canary.py
 
 planted-bugs: setup ## plant bugs into a copy of the services: does the simulator catch each?
 	$(VENV) .venv/bin/python -m tests.simulation.planted_bugs

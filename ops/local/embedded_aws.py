@@ -17,6 +17,7 @@ What is added, each with a test in `tests/contract/test_embedded_aws.py`:
 
 - Lambda: a layer is unpacked once, as it is on AWS, and not anew for every worker: that took most of a cold start and a
   hundred megabytes for each.
+- X-Ray, which MiniStack has none of: traces of functions with active tracing, in `embedded_traces.py`.
 
 Everything reaches into MiniStack's internals, so it is tied to one version and refuses to start with another.
 """
@@ -39,6 +40,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib import import_module, metadata
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -78,6 +80,7 @@ _SCHEDULER = (
     "_SCHEDULE_TICK_INTERVAL",
 )
 _RUNTIME = ("Worker",)
+_APP = ("SERVICE_HANDLERS", "main")
 _LAMBDA = ("_resolve_layer_zip",)
 _RESPONSES = (
     "error_response_json",
@@ -101,7 +104,7 @@ class UnknownMiniStackError(Exception):
     """The installed MiniStack is not the one this was written for."""
 
 
-def modules() -> tuple[Any, Any, Any, Any, Any, Any]:
+def modules() -> tuple[Any, Any, Any, Any, Any, Any, Any]:
     """The modules that are changed, in the order of the code. Raises `UnknownMiniStackError`, naming what is wrong."""
     try:
         version = metadata.version("ministack")
@@ -115,6 +118,7 @@ def modules() -> tuple[Any, Any, Any, Any, Any, Any]:
         "ministack.services.scheduler": _SCHEDULER,
         "ministack.core.lambda_runtime": _RUNTIME,
         "ministack.services.lambda_svc": _LAMBDA,
+        "ministack.app": _APP,
         "ministack.core.responses": _RESPONSES,
     }
     found = {name: import_module(name) for name in needed}
@@ -122,8 +126,19 @@ def modules() -> tuple[Any, Any, Any, Any, Any, Any]:
     missing = [f"{name}.{attribute}" for name, attribute in expected if not hasattr(found[name], attribute)]
     if missing:
         raise UnknownMiniStackError(f"MiniStack {version} lacks {', '.join(missing)}")
-    s3, eventbridge, scheduler, runtime, functions, responses = found.values()
-    return s3, eventbridge, scheduler, runtime, functions, responses
+    s3, eventbridge, scheduler, runtime, functions, app, responses = found.values()
+    return s3, eventbridge, scheduler, runtime, functions, app, responses
+
+
+def beside(name: str) -> Any:
+    """A module that stands beside this one; their folder stays off the import path."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name} can't be loaded")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def native_checksums(folder: str) -> Any:
@@ -427,7 +442,7 @@ def _leading_to(layer: Path) -> bytes:
 def main() -> None:
     """Becomes MiniStack. Ends with one clear line when the installed one is not the right one."""
     try:
-        s3, eventbridge, scheduler, runtime, functions, responses = modules()
+        s3, eventbridge, scheduler, runtime, functions, app, responses = modules()
         crt = native_checksums(os.environ["AWSCRT_DIR"])
     except UnknownMiniStackError as error:
         sys.exit(f"embedded AWS: {error}. Run `make setup`.")
@@ -439,7 +454,9 @@ def main() -> None:
     PutEventsRefusals(eventbridge, responses)
     LocalTimeSchedules(scheduler, eventbridge, responses)
     SharedLayers(runtime, functions, Path(tempfile.gettempdir()) / "layers")
-    import_module("ministack.app").main()
+    tracing = beside("embedded_traces")
+    tracing.install(runtime, responses, app.SERVICE_HANDLERS, tracing.Traces())
+    app.main()
 
 
 if __name__ == "__main__":

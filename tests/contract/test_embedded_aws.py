@@ -19,6 +19,7 @@ from awscrt import checksums
 from botocore.exceptions import ClientError
 
 from ops.local.embedded_aws import MINISTACK_VERSION
+from ops.local.embedded_traces import Traces
 from ops.local.emulator import ACCOUNT, REGION
 from ops.local.toolchain import EmulatorTools
 from tests.contract.embedded_aws import EmbeddedAws
@@ -303,7 +304,7 @@ def zipped(**files: str) -> bytes:
     return content.getvalue()
 
 
-def function(aws: EmbeddedAws, code: str, layer_arn: str) -> str:
+def function(aws: EmbeddedAws, code: str, *layer_arns: str, tracing: str = "PassThrough") -> str:
     name = f"function-{uuid.uuid4().hex}"
     aws.client("lambda").create_function(
         FunctionName=name,
@@ -311,7 +312,8 @@ def function(aws: EmbeddedAws, code: str, layer_arn: str) -> str:
         Handler="own.handler",
         Role=f"arn:aws:iam::{ACCOUNT}:role/function",
         Code={"ZipFile": zipped(own=code)},
-        Layers=[layer_arn],
+        Layers=[*layer_arns],
+        TracingConfig={"Mode": tracing},
     )
     aws.client("lambda").get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     return name
@@ -330,6 +332,133 @@ def test_functions_share_what_a_layer_unpacks_to_and_it_hides_what_stands_beside
     assert answers[0] == answers[1]
     assert [Path(file).name for file in answers[0]] == ["only_here.py", "urllib3.py"]
     assert all("/layers/" in file for file in answers[0])
+
+
+# --- X-Ray ----------------------------------------------------------------------------------------------------------
+
+# What an SDK does: it puts a subsegment below the segment that the trace header names, and sends it to the daemon.
+SUBSEGMENT = """
+import json, os, socket
+def send(text):
+    host, port = os.environ["AWS_XRAY_DAEMON_ADDRESS"].split(":")
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(text.encode(), (host, int(port)))
+def handler(event, context):
+    header = dict(part.split("=") for part in os.environ.get("_X_AMZN_TRACE_ID", "Root=;Parent=").split(";"))
+    segment = {"trace_id": header["Root"], "id": "53995c3f42cd8ad8", "parent_id": header["Parent"],
+               "name": "work", "type": "subsegment", "start_time": 1.0, "end_time": 2.0}
+    for text in event["before"]:
+        send(text)
+    send('{"format": "json", "version": 1}\\n' + json.dumps(segment))
+    return event["answer"]
+"""
+
+
+def traces_of(aws: EmbeddedAws, function_name: str, ended: int = 1, seconds: float = 5) -> list[dict[str, Any]]:
+    """The summaries of a function's traces, once so many are complete, each with its `documents`."""
+    xray = aws.client("xray")
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = xray.get_trace_summaries(StartTime=time.time() - 600, EndTime=time.time())
+        found = [
+            summary
+            for summary in answer["TraceSummaries"]
+            if summary["ServiceIds"][0]["Name"] == function_name and not summary["IsPartial"]
+        ]
+        if len(found) >= ended or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    for summary in found:
+        (trace,) = xray.batch_get_traces(TraceIds=[summary["Id"]])["Traces"]
+        summary["documents"] = [json.loads(segment["Document"]) for segment in trace["Segments"]]
+    return found
+
+
+def invoke(aws: EmbeddedAws, function_name: str, **event: Any) -> dict[str, Any]:
+    payload = json.dumps({"before": [], "answer": "done", **event})
+    answered: dict[str, Any] = aws.client("lambda").invoke(FunctionName=function_name, Payload=payload)
+    return answered
+
+
+def test_a_traced_invocation_is_the_functions_segment_and_below_it_what_the_function_sent(aws: EmbeddedAws) -> None:
+    name = function(aws, SUBSEGMENT, tracing="Active")
+    began = time.time()
+
+    invoke(aws, name)
+
+    (trace,) = traces_of(aws, name)
+    own, sent = trace["documents"]
+    assert (own["name"], own["origin"], own["fault"]) == (name, "AWS::Lambda::Function", False)
+    assert began - 1 <= own["start_time"] <= own["end_time"] <= time.time()
+    assert own["aws"]["request_id"]
+    assert (sent["name"], sent["parent_id"], sent["trace_id"]) == ("work", own["id"], trace["Id"])
+    assert not trace["HasFault"]
+
+
+def test_each_invocation_is_a_trace_and_a_failed_one_has_a_fault(aws: EmbeddedAws) -> None:
+    name = function(aws, SUBSEGMENT, tracing="Active")
+
+    invoke(aws, name)
+    aws.client("lambda").invoke(FunctionName=name, Payload="{}")  # the event lacks what the handler reads
+
+    assert [trace["HasFault"] for trace in traces_of(aws, name, 2)] == [False, True]
+
+
+def test_a_function_without_tracing_leaves_no_trace(aws: EmbeddedAws) -> None:
+    name = function(aws, SUBSEGMENT)
+
+    assert json.load(invoke(aws, name)["Payload"]) == "done"
+
+    assert traces_of(aws, name, seconds=1) == []
+
+
+def test_what_the_daemon_can_not_read_is_dropped_and_it_goes_on(aws: EmbeddedAws) -> None:
+    name = function(aws, SUBSEGMENT, tracing="Active")
+    header = '{"format": "json", "version": 1}\n'
+
+    invoke(
+        aws, name, before=["", "no header", f"{header}[]", f"{header}{{", f'{header}{{"trace_id": "1-0-0", "id": "x"}}']
+    )
+
+    (trace,) = traces_of(aws, name)
+    assert [document["name"] for document in trace["documents"]] == [name, "work"]
+
+
+def test_what_this_x_ray_does_not_do_is_refused(aws: EmbeddedAws) -> None:
+    xray = aws.client("xray")
+
+    assert refusal(xray.batch_get_traces, TraceIds=["1-0-0"] * 6) == "InvalidRequestException"
+    assert refusal(xray.get_trace_summaries, StartTime=0, EndTime=1, FilterExpression="fault") == (
+        "InvalidRequestException"
+    )
+    assert refusal(xray.get_sampling_rules) == "InvalidRequestException"
+
+
+def open_trace(traces: Traces, number: int, function_name: str = "f") -> str:
+    return traces.begin(f"Root=1-0-{number};Parent=p{number};Sampled=1", function=function_name, arn="arn")
+
+
+def test_of_a_function_that_may_not_upload_nothing_is_kept() -> None:
+    traces = Traces(may_upload=lambda name: name != "forbidden")
+
+    kept, dropped = open_trace(traces, 1, "allowed"), open_trace(traces, 2, "forbidden")
+    for trace_id in (kept, dropped):
+        traces.take(json.dumps({"trace_id": trace_id, "id": "work"}).encode())
+        traces.end(trace_id, request_id="r", fault=False)
+
+    assert [one["Id"] for one in traces.summaries(0, time.time())] == [kept]
+    assert [one["Id"] for one in traces.get([kept, dropped])] == [kept]
+
+
+def test_the_oldest_traces_go_when_memory_is_full() -> None:
+    traces = Traces(maximum_bytes=20_000)
+
+    for number in range(100):
+        trace_id = open_trace(traces, number)
+        traces.take(json.dumps({"trace_id": trace_id, "id": "work", "text": "x" * 1000}).encode())
+
+    kept = [one["Id"] for one in traces.summaries(0, time.time())]
+    assert 5 < len(kept) < 20
+    assert kept == [f"1-0-{number}" for number in range(100)][-len(kept) :]
 
 
 # --- which MiniStack -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from ops.local import stage as local
+from tests.e2e.canary import told
 from tests.e2e.invariants import violations
 from tests.e2e.stage import SETTINGS, Stage, eventually
 
@@ -20,6 +21,8 @@ def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.listen()
         assert stage.credentials, "read before a test can change them"
         yield stage
+        assert_untold(stage)
+        print(f"canary: {stage.canary.figures}", file=sys.stderr)
     finally:
         stage.end()
 
@@ -28,10 +31,17 @@ def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def stage(running_stage: Stage) -> Iterator[Stage]:
     """The stage with nothing stored and nothing under way, and its GoPro Cloud as new.
 
-    Whatever the test was about, the invariants have to hold once it is over.
+    Whatever the test was about, the invariants have to hold once it is over, and no secret may be in anything that it
+    made the stage put out.
     """
     running_stage.clean()
     yield running_stage
     with suppress(AssertionError):  # a worker may be about to write down what it has done
         eventually(lambda: not violations(running_stage), seconds=10)
     assert violations(running_stage) == []
+    assert_untold(running_stage)
+
+
+def assert_untold(stage: Stage) -> None:
+    finds = stage.canary.search()
+    assert not finds, f"{len(finds)} secrets where they should not be:\n{told(finds)}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -24,6 +25,7 @@ from ops.local import stage as local
 from ops.local.processes import marked
 from ops.progress import View
 from ops.trigger import SOURCE, Request, request_sync
+from tests.e2e.canary import IN_PART, Canary
 from tests.gopro_cloud import Control
 
 # Retries within seconds, and one connection for each download, so that a throttled connection is a throttled download.
@@ -92,6 +94,7 @@ class Stage:
     """A running local stage."""
 
     local: local.Stage
+    listeners: tuple[str, str] = ("all-events", "all-notifications")  # queues of the tests' own
     _clients: dict[str, Any] = field(default_factory=dict)
     _collectors: list["Collector"] = field(default_factory=list)
 
@@ -108,6 +111,11 @@ class Stage:
     @cached_property
     def deployment(self) -> Deployment:
         return self.local.deployment
+
+    @cached_property
+    def canary(self) -> Canary:
+        """Looks for secrets in what the stage puts out."""
+        return Canary(self)
 
     @cached_property
     def control(self) -> Control:
@@ -151,8 +159,12 @@ class Stage:
         """Sends dead letters back; returns how many."""
         return len(redrive(self.deployment, service, media_id=media_id))
 
-    def put_secret(self, output: str, value: Mapping[str, str]) -> None:
-        self.client("secretsmanager").put_secret_value(SecretId=self.outputs[output], SecretString=json.dumps(value))
+    def put_secret(self, output: str, value: Mapping[str, str] | str) -> None:
+        """Fills a secret, with a text as it is. From now on none of it may show anywhere."""
+        for kind, text in _private(value):
+            self.canary.know(kind, text)
+        content = value if isinstance(value, str) else json.dumps(value)
+        self.client("secretsmanager").put_secret_value(SecretId=self.outputs[output], SecretString=content)
 
     @contextmanager
     def environment(self, service: str, **variables: str) -> Iterator[None]:
@@ -287,12 +299,12 @@ class Stage:
         """Begins to collect all events and notifications."""
         events, sns = self.client("events"), self.client("sns")
         bus, topic = self.outputs["EventBusName"], self.outputs["NotificationTopicArn"]
-        url, arn = self._queue("all-events")
+        url, arn = self._queue(self.listeners[0])
         events.put_rule(Name="all-events", EventBusName=bus, EventPattern='{"source": [{"prefix": "cloud-sync."}]}')
         events.put_targets(Rule="all-events", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
         # Each collector has its own client: a long poll must not keep the tests' calls waiting.
         self._events = Collector(self.deployment.client("sqs"), url, json.loads)
-        url, arn = self._queue("all-notifications")
+        url, arn = self._queue(self.listeners[1])
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         self._notifications = Collector(self.deployment.client("sqs"), url, json.loads)
         self._collectors = [self._events, self._notifications]
@@ -358,6 +370,14 @@ class Stage:
 def _content(s3: Any, bucket: str, key: str) -> bytes:
     content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     return content
+
+
+def _private(credentials: Mapping[str, str] | str) -> Iterator[tuple[str, str]]:
+    """(kind, value) of what is secret in what a user may put into the credentials secret."""
+    if isinstance(credentials, str):
+        yield from (("value", text) for text in re.findall(rf"[\w-]{{{IN_PART},}}", credentials))
+    else:
+        yield from ((key.replace("_", " "), text) for key, text in credentials.items() if text and key != "client_id")
 
 
 def sync_of(event: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ops.dead_letters import SERVICES
+from tests.e2e.outputs import traces
 from tests.e2e.stage import Stage, eventually
 from tests.gopro_cloud import Generated, Library, Medium, Shape
 from tests.gopro_cloud.faults import Answer, Drop, Throttle
@@ -275,35 +277,22 @@ def test_the_daily_schedules_own_target_starts_a_sync_named_by_its_date(stage: S
     stage.wait_for_close(closed["metadata"]["sync_id"])
 
 
-@pytest.mark.scenario(56)
-def test_no_secret_shows_anywhere(stage: Stage) -> None:
-    """The canary: every output of a sync with failures, a refused session and a dead letter is searched."""
-    serve(stage, video(1), video(2, gone=True), video(3, Drop(at_bytes=0, times=None)))
-    sync_id = stage.trigger()
-    stage.wait_for_close(sync_id)
-    stage.put_secret("CredentialsSecretName", {**stage.credentials, "client_secret": "canary-client-secret"})
-    refused = stage.trigger(sync_id="canary")
-    stage.wait_for_close(refused)
-    secrets = {value for key, value in stage.credentials.items() if key != "client_id"} | {"canary-client-secret"}
-    for name in stage._secrets():
-        held = json.loads(stage.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-        secrets |= {str(held[key]) for key in ("access_token", "refresh_token") if held.get(key)}
-    secrets |= {"Signature=", "Key-Pair-Id="}
-    outputs = {
-        "logs": stage.log.read_text(errors="replace"),
-        "events": json.dumps(stage.events()),
-        "notifications": json.dumps(stage.notifications()),
-        "dead letters": repr([vars(letter) for letter in stage.dead_letters()]),
-        "objects": repr([(one.key, one.metadata) for one in stage.objects("").values()]),
-        "listings and reports": repr(
-            [one.content() for prefix in ("listings/", "reports/") for one in stage.objects(prefix).values()]
-        ),
-    }
-    for table in ("LibraryTableName", "SyncsTableName", "AuthenticatorTableName"):
-        outputs[table] = repr(stage.deployment.table(table).scan()["Items"])
-    assert all(outputs.values())
-    assert sync_id in outputs["events"]
-    assert [(where, secret[:6]) for where, text in outputs.items() for secret in secrets if secret in text] == []
+def test_a_sync_is_traced_through_all_four_services_and_into_their_calls(stage: Stage) -> None:
+    serve(stage, video(1))
+    began = time.time()
+    stage.wait_for_close(stage.trigger())
+
+    called: dict[str, set[str]] = {service: set() for service in SERVICES}
+    functions = {stage.outputs[f"{service.title()}FunctionName"]: service for service in SERVICES}
+    for trace in traces(stage.client("xray"), began - 1, time.time()):
+        called[functions[trace.function]] |= {json.loads(document)["name"] for document in trace.documents}
+    for service, calls in {
+        "authenticator": {"secretsmanager", "dynamodb", "events"},
+        "lister": {"secretsmanager", "dynamodb", "s3", "events"},
+        "downloader": {"secretsmanager", "dynamodb", "s3", "events", "sqs"},
+        "summarizer": {"dynamodb", "events", "sns", "s3"},
+    }.items():
+        assert called[service] >= {"## handler", *calls}, service
 
 
 @pytest.mark.parametrize("detail", [{"provider": "gopro", "filters": {"type": ["Video"]}}, {"provider": "dropbox"}])

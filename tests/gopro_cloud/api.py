@@ -147,7 +147,7 @@ class Api:
             )
         )
         struck_by(struck)
-        reply = answered_otherwise(struck, refusal)
+        reply = answered_otherwise(struck, request, refusal)
         if reply is None:
             if target.endpoint is Endpoint.TOKEN:
                 reply = self._token(request, seen)

@@ -112,7 +112,7 @@ class Cdn:
             )
         )
         seen(struck)
-        otherwise = answered_otherwise(struck, lambda status: self._plain(status, rendition.content))
+        otherwise = answered_otherwise(struck, request, lambda status: self._plain(status, rendition.content))
         if otherwise is not None:
             return slowed(otherwise, struck)
         cut = Cut(None, "cut")

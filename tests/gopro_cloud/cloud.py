@@ -19,7 +19,7 @@ from tests.gopro_cloud.library import Catalogue, Library, Medium
 from tests.gopro_cloud.oauth import Account, TokenOffice
 from tests.gopro_cloud.observations import Observations, Seen
 from tests.gopro_cloud.server import Listener
-from tests.gopro_cloud.signing import Signer
+from tests.gopro_cloud.signing import KEY_PAIR_ID, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,6 +160,11 @@ class FakeGoProCloud:
     def sha256(self, media_id: str, item: int = 1) -> str:
         """SHA-256, in hex, of a medium's original number `item`."""
         return str(self.originals(media_id)[item - 1]["sha256"])
+
+    @property
+    def secrets(self) -> dict[str, list[str]]:
+        """Every secret that it has given away since it was made or reset: what must show in nobody's output."""
+        return {**self.tokens.issued, "signature": self._signer.issued, "key_pair_id": [KEY_PAIR_ID]}
 
     @property
     def library(self) -> Library:

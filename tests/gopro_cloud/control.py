@@ -38,6 +38,7 @@ class ControlDesk:
             ("POST", "clock"): self._clock,
             ("GET", "tokens"): lambda _: self._cloud.tokens.to_json(),
             ("POST", "tokens"): self._tokens,
+            ("GET", "secrets"): lambda _: dict(self._cloud.secrets),
             ("POST", "settings"): self._settings,
             ("POST", "outage"): self._outage,
             ("POST", "reset"): self._reset,
@@ -178,6 +179,10 @@ class Control:
 
     def tokens(self) -> Form:
         return self.ask("GET", "tokens")
+
+    def secrets(self) -> dict[str, list[str]]:
+        """All that it has given away, by kind: `access_token`, `refresh_token`, `signature`, `key_pair_id`."""
+        return dict(self.ask("GET", "secrets"))
 
     def observations(self) -> Form:
         """Totals, concurrency, attempts and every request; see `Observations.to_json`."""

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from xml.sax.saxutils import escape
 
-from tests.gopro_cloud.faults import Answer, Delay, Fault, Hangup, HtmlPage, Redirect, Throttle, ZeroBytes
+from tests.gopro_cloud.faults import Answer, Delay, Echo, Fault, Hangup, HtmlPage, Redirect, Throttle, ZeroBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,20 +91,25 @@ def slowed(reply: Reply, faults: Iterable[Fault]) -> Reply:
     return reply
 
 
-def answered_otherwise(faults: Iterable[Fault], plain: Callable[[int], Reply]) -> Reply | None:
+def answered_otherwise(faults: Iterable[Fault], request: Request, plain: Callable[[int], Reply]) -> Reply | None:
     """The reply of a fault that takes the place of the true one; `plain` makes the usual one for a status."""
     for fault in faults:
+        reply = None
         match fault:
             case Answer():
-                return _answer(fault, plain)
+                reply = _answer(fault, plain)
+            case Echo():
+                reply = _echo(plain(fault.status), request)
             case Hangup():
-                return Reply(status=0, silent=True, ending="reset")
+                reply = Reply(status=0, silent=True, ending="reset")
             case Redirect():
-                return Reply(status=fault.status, headers={"Location": fault.location})
+                reply = Reply(status=fault.status, headers={"Location": fault.location})
             case HtmlPage():
-                return html_reply(200, "<!DOCTYPE html><html><body><h1>We'll be right back</h1></body></html>")
+                reply = html_reply(200, "<!DOCTYPE html><html><body><h1>We'll be right back</h1></body></html>")
             case ZeroBytes():
-                return Reply(status=200, headers={"Content-Type": "application/octet-stream"})
+                reply = Reply(status=200, headers={"Content-Type": "application/octet-stream"})
+        if reply is not None:
+            return reply
     return None
 
 
@@ -115,6 +121,20 @@ def _answer(fault: Answer, plain: Callable[[int], Reply]) -> Reply:
         seconds = str(fault.retry_after)
         # The date is real time, like the Date header: a client waits in real time too.
         reply.headers["Retry-After"] = seconds if fault.retry_after_as == "seconds" else _date_in(fault.retry_after)
+    return reply
+
+
+def _echo(reply: Reply, request: Request) -> Reply:
+    query = urlencode(request.query, quote_via=quote)
+    headers = ", ".join(f"{name}: {value}" for name, value in request.headers.items())
+    carried = f"{request.method} {request.path}?{query} with {headers} and {request.body.decode(errors='replace')}"
+    if "json" in reply.headers.get("Content-Type", ""):
+        reply.body = json.dumps({"error": carried, "error_description": carried}).encode()
+    else:
+        reply.body = f"<Error><Code>Echo</Code><Message>{escape(carried)}</Message></Error>".encode()
+    reply.headers["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{carried}"'
+    if reply.status // 100 == 3:
+        reply.headers["Location"] = f"https://elsewhere.example/?{query}&carried={quote(carried)}"
     return reply
 
 

@@ -159,6 +159,19 @@ class Redirect(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Echo(Fault):
+    """Answers with `status` and repeats, in headers and body, all that the request carried: tokens, forms, its query.
+
+    With a `status` of 3xx it sends the client to another host, with all of that in the URL.
+    """
+
+    role = "answers"
+
+    default_endpoint = "api"
+    status: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outage(Fault):
     """From the request that meets it on, everything is out for `seconds` of real time.
 
@@ -370,7 +383,7 @@ class LibraryChange(Fault):
 
 
 _KINDS: tuple[type[Fault], ...] = (
-    Delay, Answer, Hangup, Redirect, Outage,
+    Delay, Answer, Hangup, Redirect, Echo, Outage,
     Drop, Truncate, Corrupt, ExpireAfter, Throttle, IgnoreRange, WrongRange, Gzip, NoLength, HtmlPage, ZeroBytes,
     Replace,
     ShapeChange, StaleUrls, ShortPage, RepeatItem, EndlessPages, WrongTotal, LibraryChange,

@@ -172,6 +172,12 @@ class TokenOffice:
         with self._lock:
             return self._version
 
+    @property
+    def issued(self) -> dict[str, list[str]]:
+        """Every `access_token` and `refresh_token` that was issued or is known, dead ones too."""
+        with self._lock:
+            return {"access_token": list(self._access), "refresh_token": list(self._refresh)}
+
     def to_json(self) -> dict[str, Any]:
         with self._lock:
             return {

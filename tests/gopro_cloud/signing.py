@@ -29,16 +29,19 @@ class Signer:
         with self._lock:
             self._served: dict[str, int] = {}
             self._spent: set[str] = set()
+            self._issued: list[str] = []
 
     def sign(self, path: str, filename: str, *, method: str, lifetime: float) -> str:
         """The path with its query; `lifetime` in seconds from now, negative for a URL that is stale already."""
         expires = str(int(self._clock.now() + lifetime))
         disposition = "attachment; filename=" + '"' + filename.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        nonce = secrets.token_bytes(8)
+        signature = self._signature(secrets.token_bytes(8), method, path, expires, disposition)
+        with self._lock:
+            self._issued.append(signature)
         return f"{path}?" + urlencode(
             {
                 "Expires": expires,
-                "Signature": self._signature(nonce, method, path, expires, disposition),
+                "Signature": signature,
                 "Key-Pair-Id": KEY_PAIR_ID,
                 "response-content-disposition": disposition,
             },
@@ -63,6 +66,12 @@ class Signer:
             return False
         with self._lock:
             return int(expires) > self._clock.now() and signature not in self._spent
+
+    @property
+    def issued(self) -> list[str]:
+        """The signature of every URL so far."""
+        with self._lock:
+            return list(self._issued)
 
     def served(self, signature: str) -> int:
         """How many bytes went through the URL so far."""

@@ -7,7 +7,7 @@ import hashlib
 import threading
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -19,6 +19,7 @@ from tests.gopro_cloud.faults import (
     Corrupt,
     Delay,
     Drop,
+    Echo,
     ExpireAfter,
     Gzip,
     HtmlPage,
@@ -321,6 +322,17 @@ def test_a_redirect_can_lead_elsewhere(cloud: FakeGoProCloud, visitor: Visitor, 
     cloud.arm(Redirect(location=location))
     answer = visitor.fetch(url)
     assert (answer.status_code, answer.headers["Location"]) == (302, location)
+
+
+@pytest.mark.parametrize("status", [302, 403, 500])
+def test_an_error_can_echo_the_signature(cloud: FakeGoProCloud, visitor: Visitor, url: str, status: int) -> None:
+    cloud.arm(Echo(endpoint="cdn", status=status))
+    signature = parse_qs(urlsplit(url).query)["Signature"][0]
+    answer = visitor.fetch(url)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/xml")
+    assert signature in answer.text
+    assert (signature in answer.headers.get("Location", "")) == (status == 302)
+    assert signature in cloud.secrets["signature"]
 
 
 def test_faults_wait_for_their_turn_and_end_after_it(cloud: FakeGoProCloud, visitor: Visitor, url: str) -> None:

@@ -28,7 +28,7 @@ from tests.gopro_cloud import (
     Shape,
     demo,
 )
-from tests.gopro_cloud.faults import Answer, Drop, LibraryChange, Replace, ShortPage, Throttle
+from tests.gopro_cloud.faults import Answer, Drop, Echo, LibraryChange, Replace, ShortPage, Throttle
 from tests.gopro_cloud.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ def test_the_library_can_be_replaced_and_reset(cloud: FakeGoProCloud, control: C
 def test_faults_are_armed_and_taken_away(cloud: FakeGoProCloud, control: Control) -> None:
     control.disarm()
     visitor = session(cloud, control)
-    control.arm(Answer(endpoint="user", status=503, times=None), Drop(media_id="a", at_bytes=5))
+    control.arm(Answer(endpoint="user", status=503, times=None), Drop(media_id="a", at_bytes=5), Echo(times=2))
     assert visitor.get("/media/user").status_code == 503
     assert [(one["fault"], one["struck"]) for one in control.ask("GET", "faults")["faults"]] == [
         ("answer", 1),
         ("drop", 0),
+        ("echo", 0),
     ]
     control.disarm("a")
     control.disarm()
@@ -126,6 +127,23 @@ def test_the_clock_can_be_advanced_and_never_turned_back(cloud: FakeGoProCloud, 
     assert visitor.get("/media/user").status_code == 401
     with pytest.raises(ValueError, match="backwards"):
         control.advance(-1)
+
+
+def test_all_secrets_that_were_given_away_are_told(cloud: FakeGoProCloud, control: Control) -> None:
+    pasted = control.paste_token(3600)
+    client = {name: DEMO_CREDENTIALS[name] for name in ("client_id", "client_secret", "refresh_token")}
+    granted = Visitor(cloud.url).post_token(grant_type="refresh_token", **client).json()
+    control.revoke_tokens("all")
+    url = Visitor(cloud.url, control.paste_token(3600)).source_url("c")
+
+    told = control.secrets()
+
+    assert told["access_token"][:2] == [pasted, granted["access_token"]]
+    assert told["refresh_token"] == [DEMO_CREDENTIALS["refresh_token"], granted["refresh_token"]]
+    assert any(signature in url for signature in told["signature"])
+    assert told["key_pair_id"][0] in url
+    control.reset()
+    assert control.secrets()["signature"] == []
 
 
 def test_tokens_are_revoked_pasted_and_configured(cloud: FakeGoProCloud, control: Control) -> None:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.gopro_cloud import DEMO_CREDENTIALS, FakeGoProCloud, Library, Medium
-from tests.gopro_cloud.faults import Answer, Hangup
+from tests.gopro_cloud.faults import Answer, Echo, Hangup
 from tests.gopro_cloud.visitor import ACCEPT, Visitor
 
 if TYPE_CHECKING:
@@ -203,3 +203,21 @@ def test_tokens_are_numbered_in_what_was_seen_and_never_written_down(cloud: Fake
     assert [seen.grant for seen in cloud.observations.requests("token")] == ["password", "password"]
     written = str(cloud.observations.to_json())
     assert not any(secret in written for secret in (*tokens, DEMO_CREDENTIALS["password"], CLIENT["client_secret"]))
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 500])
+def test_an_answer_can_echo_whatever_the_request_carried(cloud: FakeGoProCloud, visitor: Visitor, status: int) -> None:
+    cloud.arm(Echo(endpoint="token", status=status), Echo(endpoint="user", status=status))
+    token = visitor.headers["Authorization"].removeprefix("Bearer ")
+    for answer, secret in (
+        (
+            Visitor(cloud.url).http.post(f"{cloud.url}/v1/oauth2/token", PASSWORD, allow_redirects=False),
+            "fake-password",
+        ),
+        (visitor.get("/media/user"), token),
+    ):
+        assert answer.status_code == status
+        assert secret in answer.json()["error_description"]
+        assert secret in answer.headers["WWW-Authenticate"]
+        assert (secret in answer.headers.get("Location", "")) == (status == 302)
+    assert visitor.get("/media/user").status_code == 200

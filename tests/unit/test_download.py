@@ -401,6 +401,22 @@ def test_a_missing_chapter_fails_the_medium_and_the_others_are_stored(stage: Sta
     assert stage.digests() == stage.sources("m-1")
 
 
+def test_objects_say_which_of_how_many_files_they_are(stage: Stage) -> None:
+    def said(*names: str) -> list[tuple[str, ...]]:
+        heads = [stage.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"] for key in sorted(stage.objects())]
+        return [tuple(head[name] for name in names) for head in heads]
+
+    chapters = tuple(Generated(MIB + n, f"chapter {n}") for n in range(3))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters[:2], filename="GX010639.MP4"))
+    with pytest.raises(GaveUp):
+        stage.react(discovered(item_count=3))
+    named = ("item", "origin", "item-count", "files")
+    assert said(*named) == [("1", "source/default/1", "3", "3"), ("2", "source/default/2", "3", "3")]
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters, raw=Generated(5000, "raw"), filename="GX010639.MP4"))
+    stage.react(discovered(item_count=3))
+    assert said("item", "files") == [("4", "4"), ("1", "3"), ("2", "3"), ("3", "4")]
+
+
 def test_a_file_that_gopro_stopped_offering_half_way_is_no_part_of_what_is_stored(stage: Stage) -> None:
     chapters = (Generated(MIB, "chapter 1"), Generated(SIZE, "chapter 2"))
     stage.serve(video(Drop(at_bytes=7 * MIB, times=99), shape=Shape.CHAPTERED, contents=chapters))

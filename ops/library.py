@@ -80,9 +80,10 @@ class LibraryStores:
             TableName=self.table, ProjectionExpression="media_id", ConsistentRead=True
         )
         for page in pages:
-            new = dict.fromkeys(str(record["media_id"]) for record in page["Items"]).keys() - seen
-            yield from new
-            seen |= new
+            for media_id in dict.fromkeys(str(record["media_id"]) for record in page["Items"]):
+                if media_id not in seen:
+                    seen.add(media_id)
+                    yield media_id
 
     def records(self, media_id: str) -> MediumRecords:
         """As they are at this moment."""

@@ -248,7 +248,7 @@ def test_beside_a_sync_both_commands_do_no_harm(stage: Stage, run: Run) -> None:
         assert run("adopt")[0] != command.UNUSABLE
         assert run("verify", "--refetch")[0] != command.UNUSABLE
         times += 1
-    assert times > 1
+    assert times
     stage.wait_for_close(sync_id)
     run("verify", "--refetch")
     stage.wait_for_close(stage.trigger())

@@ -1,4 +1,4 @@
-"""The `cloud-sync` command: trigger, watch, status, failures, redrive, cost, and the local stage."""
+"""The `cloud-sync` command: trigger, watch, status, failures, redrive, verify, adopt, cost, and the local stage."""
 
 import argparse
 import contextlib
@@ -15,14 +15,19 @@ from typing import NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import cost, dead_letters, demo, watch
+from ops.adopt import Adopted, adopt
 from ops.deployment import Deployment, on_aws
 from ops.errors import OperatorError
+from ops.library import LibraryStores
 from ops.local import stage
-from ops.progress import printable
+from ops.progress import printable, size
 from ops.status import status
 from ops.trigger import Request, request_sync
+from ops.verify import Verification
+from services.shared.bus import utc_now
 from services.shared.events import SyncRequested
 
+SOMETHING_WRONG = 1
 UNUSABLE = 2
 INTERRUPTED = 130
 
@@ -33,6 +38,7 @@ examples:
   cloud-sync watch                          the progress of the sync that was asked for last
   cloud-sync failures --env prod            what no try could finish, and why it is worth a look
   cloud-sync redrive --media-id ID          one failed medium once more
+  cloud-sync verify --env prod              is all in the bucket that is said to be?
   cloud-sync local down
 
 Without --env or --local a command goes to the local stage when one is up, else to the `dev` stack on AWS.
@@ -140,6 +146,40 @@ def _redrive(arguments: argparse.Namespace) -> int:
     if any(letter.event == SyncRequested.__name__ for letter in sent if letter.service == "authenticator"):
         say("a sync that failed is not begun again: ask for a new one with `.venv/bin/cloud-sync trigger`")
     return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    verification = Verification(stores=LibraryStores(_deployment(arguments)))
+    for problem in verification.run(media_id=arguments.media_id, refetch=arguments.refetch, now=utc_now()):
+        named = [printable(text) for text in (problem.media_id, problem.name, problem.key) if text]
+        print(f"{'note ' if problem.harmless else 'WRONG'}  {'  '.join(named)}: {printable(problem.wrong)}", flush=True)
+    for line in verification.totals():
+        print(line)
+    if verification.not_marked:
+        say(f"{verification.not_marked} media were left as they are: a sync has them in hand. Once it is over, again")
+    if verification.marked_media:
+        say(f"{verification.marked_media} media are marked: the next sync fetches what of them is gone")
+    elif verification.problems and not arguments.refetch:
+        say("what to do about it: docs/operating.md, 'An object is gone'; nothing is fetched again unless asked for")
+    return SOMETHING_WRONG if verification.problems else 0
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    total, adopted = Adopted(), "would adopt" if arguments.dry_run else "adopted"
+    for one in adopt(LibraryStores(_deployment(arguments)), dry_run=arguments.dry_run):
+        total += one
+        called = f"{printable(one.media_id)}  {printable(one.name)}"
+        if one.media or one.files:
+            print(
+                f"{adopted}  {called}: {one.files} file{'' if one.files == 1 else 's'}, {size(one.bytes)}", flush=True
+            )
+        if one.left:
+            print(f"{'left':{len(adopted)}}  {called}: {one.left}", flush=True)
+    print(
+        f"{total.objects} objects seen: {adopted} {total.media} media and {total.files} files, {size(total.bytes)}; "
+        f"{total.known} known already, {total.passed_over} passed over; {total.unsettled} media left to the next sync"
+    )
+    return SOMETHING_WRONG if total.unsettled else 0
 
 
 def _local_up(arguments: argparse.Namespace) -> int:
@@ -251,6 +291,19 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--service", choices=dead_letters.SERVICES, default="downloader", help="default: %(default)s")
     again.add_argument("--media-id", metavar="ID", help="only what is about this medium")
     again.add_argument("--limit", type=_positive, metavar="N", help="at most so many")
+
+    check = _command(
+        commands,
+        "verify",
+        _verify,
+        "hold what is said to be stored against the bucket; status 0: all there, 1: not",
+        where,
+    )
+    check.add_argument("--media-id", metavar="ID", help="only this medium")
+    check.add_argument("--refetch", action="store_true", help="let the next sync fetch again what is gone")
+
+    rebuild = _command(commands, "adopt", _adopt, "write into the library table what lies in the bucket", where)
+    rebuild.add_argument("--dry-run", action="store_true", help="only say what would be written")
 
     _add_cost(commands)
     _add_local(commands)

@@ -207,7 +207,5 @@ SCENARIOS: dict[int, Scenario] = {
 
 # Why a scenario has no test: it has to be one or the other.
 NO_TEST_YET: dict[int, str] = {
-    58: "there is no command `verify` yet",
-    59: "there is no command `adopt` yet",
     60: "no run evaluates the roles' policies yet",
 }

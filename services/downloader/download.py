@@ -72,6 +72,7 @@ class _Work:
     lane: Lane
     wires: WirePool
     files: dict[int, dict[str, Any]] = field(default_factory=dict)  # the file records, by item
+    files_total: int = 0  # those and what else GoPro has; too many rather than too few
     bytes_under_way: int = 0
     parts_under_way: int = 0
 
@@ -202,7 +203,10 @@ class Downloader:
         listing = work.lane.call(lambda token: self._gopro.download_listing(token, event.media_id))
         manifest = read_manifest(listing, item_count=event.item_count)
         known = {str(record["origin"]): item for item, record in work.files.items()}
-        for item, original in assign_items(manifest.originals, known):
+        assigned = assign_items(manifest.originals, known)
+        # What GoPro doesn't offer counts: without it nobody may take the medium for whole.
+        work.files_total = len(work.files.keys() | {item for item, _ in assigned}) + len(manifest.missing)
+        for item, original in assigned:
             if work.files.get(item, {}).get("status") != STORED:
                 self._store_file(work, item, original)
         if manifest.missing:
@@ -295,7 +299,13 @@ class Downloader:
 
     def _begin(self, work: _Work, item: int, original: Original, version: Version, key: str) -> Upload:
         metadata = object_metadata(
-            work.event, item=item, name=original.name, origin_etag=version.etag, origin_size=version.size
+            work.event,
+            item=item,
+            files=work.files_total,
+            origin=original.origin,
+            name=original.name,
+            origin_etag=version.etag,
+            origin_size=version.size,
         )
         upload = self._bucket.begin(key, version, limits=self._limits, metadata=metadata)
         begun: dict[str, str | int] = {"upload_id": upload.upload_id, "part_size": upload.part_size}

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
@@ -25,7 +25,7 @@ def object_key(medium: MediumEvent, *, item: int, name: str, taken: Collection[s
     `taken`: keys of the medium's other items. A name that differs from one of theirs by case only counts as equal,
     since the copies may end on a file system that makes no difference; equal names get `-{item}`.
     """
-    folder = f"{PREFIX}{_date(medium.captured_at)}/{_safe_id(medium.media_id)}/"
+    folder = media_folder(medium.media_id, medium.captured_at)
     stem, dot, extension = safe_name(name or medium.filename, fallback=f"item-{item}").rpartition(".")
     if not dot:
         stem, extension = extension, ""
@@ -35,6 +35,11 @@ def object_key(medium: MediumEvent, *, item: int, name: str, taken: Collection[s
         candidate = f"{folder}{stem}-{number}{dot}{extension}"
         number += 1
     return candidate
+
+
+def media_folder(media_id: str, captured_at: str | None) -> str:
+    """What the keys of a medium's files begin with, its `/` included."""
+    return f"{PREFIX}{_date(captured_at)}/{_safe_id(media_id)}/"
 
 
 def other_key(key: str, etag: str) -> str:
@@ -60,11 +65,22 @@ def safe_name(name: str, *, fallback: str) -> str:
     return stem.encode()[:room].decode(errors="ignore") + dot + extension
 
 
-def object_metadata(medium: MediumEvent, *, item: int, name: str, origin_etag: str, origin_size: int) -> dict[str, str]:
-    """What an object says of itself. S3 takes ASCII only, so names are percent-encoded."""
+def object_metadata(
+    medium: MediumEvent, *, item: int, files: int, origin: str, name: str, origin_etag: str, origin_size: int
+) -> dict[str, str]:
+    """What an object says of itself, so that the library table can be made anew of it.
+
+    `files`: how many the medium has, as far as is known now; `origin`: which of them this is. S3 takes ASCII only, so
+    names are percent-encoded.
+    """
+    # Half an origin would be another one. Without it an object is taken for what it is by its medium's next download.
+    named = {"origin": quote(origin)} if len(quote(origin)) <= _METADATA_BYTES else {}
     return {
         "media-id": quote(medium.media_id),
         "item": str(item),
+        "item-count": str(medium.item_count),
+        "files": str(files),
+        **named,
         "original-name": _clipped(name or medium.filename),
         "captured-at": quote(medium.captured_at or "", safe=":"),
         "camera": _clipped(medium.camera),
@@ -74,9 +90,14 @@ def object_metadata(medium: MediumEvent, *, item: int, name: str, origin_etag: s
     }
 
 
+def read_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What `object_metadata` wrote on an object, with names as they were before they were percent-encoded."""
+    return {name: unquote(value) for name, value in metadata.items()}
+
+
 def is_copy(stored: StoredObject, version: Version, *, media_id: str, item: int) -> bool:
     """Whether an object is that version of that original, by its size and what `object_metadata` wrote on it."""
-    said = {name: unquote(value) for name, value in stored.metadata.items()}
+    said = read_metadata(stored.metadata)
     return (
         stored.size == version.size
         and said.get("media-id") == media_id

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 DOWNLOADING, STORED, FAILED = "DOWNLOADING", "STORED", "FAILED"
+MISSING = "MISSING"  # of a medium and of its files that an operator wants to have again: the bucket has lost them
 MEDIUM = 0  # the item number of a medium's own record
 
 

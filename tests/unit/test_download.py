@@ -25,13 +25,14 @@ from services.downloader.transfer import (
     StoredObject,
     Upload,
 )
+from services.downloader.transfer.parts import SMALLEST_SEGMENT
 from services.shared.events import MediaDiscovered, MediaDownloaded, MediaDownloadFailed, MediaDownloadPaused
 from services.shared.gopro.client import GoProClient, Unavailable
 from services.shared.gopro.hosts import AllowedHosts
 from services.shared.gopro.lane import Lane
 from services.shared.gopro.session import NoSession, Session
 from services.shared.inbox import Fenced, GaveUp
-from services.shared.library import STORED, medium_records
+from services.shared.library import MISSING, STORED, medium_records
 from tests.gopro_cloud import FakeGoProCloud, Generated, Medium, Shape
 from tests.gopro_cloud import Library as Cloud
 from tests.gopro_cloud.faults import (
@@ -401,6 +402,22 @@ def test_a_missing_chapter_fails_the_medium_and_the_others_are_stored(stage: Sta
     assert stage.digests() == stage.sources("m-1")
 
 
+def test_objects_say_which_of_how_many_files_they_are(stage: Stage) -> None:
+    def said(*names: str) -> list[tuple[str, ...]]:
+        heads = [stage.s3.head_object(Bucket=BUCKET, Key=key)["Metadata"] for key in sorted(stage.objects())]
+        return [tuple(head[name] for name in names) for head in heads]
+
+    chapters = tuple(Generated(MIB + n, f"chapter {n}") for n in range(3))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters[:2], filename="GX010639.MP4"))
+    with pytest.raises(GaveUp):
+        stage.react(discovered(item_count=3))
+    named = ("item", "origin", "item-count", "files")
+    assert said(*named) == [("1", "source/default/1", "3", "3"), ("2", "source/default/2", "3", "3")]
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters, raw=Generated(5000, "raw"), filename="GX010639.MP4"))
+    stage.react(discovered(item_count=3))
+    assert said("item", "files") == [("4", "4"), ("1", "3"), ("2", "3"), ("3", "4")]
+
+
 def test_a_file_that_gopro_stopped_offering_half_way_is_no_part_of_what_is_stored(stage: Stage) -> None:
     chapters = (Generated(MIB, "chapter 1"), Generated(SIZE, "chapter 2"))
     stage.serve(video(Drop(at_bytes=7 * MIB, times=99), shape=Shape.CHAPTERED, contents=chapters))
@@ -536,6 +553,35 @@ def test_a_lost_library_table_is_made_good_from_the_bucket_without_a_download(st
     only(stage.react(discovered(media_id)))
     assert stage.record(media_id)["status"] == STORED
     assert len(stage.objects()) == 1
+
+
+def test_of_a_medium_that_is_wanted_again_only_what_is_gone_is_fetched_and_to_its_old_key(stage: Stage) -> None:
+    """As `cloud-sync verify --refetch` marks it."""
+    chapters = tuple(Generated(SIZE + n, f"chapter {n}") for n in range(3))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters))
+    stage.react(discovered(item_count=3))
+    before = stage.library.files("m-1")
+    stage.s3.delete_object(Bucket=BUCKET, Key=before[2]["key"])
+    for item in (0, 2, 3):  # of the third nothing but a new ETag was found
+        stage.dynamodb.update_item(
+            TableName=TABLE,
+            Key={"media_id": "m-1", "item": item},
+            UpdateExpression="SET #status = :missing ADD epoch :one",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":missing": MISSING, ":one": int(item == 0)},
+        )
+    stage.cloud.observations.clear()
+    fact = only(stage.react(discovered(sync_id="s-2", item_count=3)))
+    assert (fact.files_total, fact.already_stored) == (3, False)
+    fetched = list(stage.cloud.observations.requests(endpoint="cdn"))
+    assert sum(seen.bytes_sent for seen in fetched if seen.item == 2) == chapters[1].size
+    assert sum(seen.bytes_sent for seen in fetched if seen.item == 3) <= SMALLEST_SEGMENT
+    assert {seen.item for seen in fetched} == {2, 3}
+    assert {item: record["key"] for item, record in stage.library.files("m-1").items()} == {
+        item: record["key"] for item, record in before.items()
+    }
+    assert stage.digests() == stage.sources("m-1")
+    assert stage.record()["status"] == STORED
 
 
 @pytest.mark.scenario(43)

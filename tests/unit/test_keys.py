@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.downloader.keys import object_key, object_metadata, other_key, safe_name
+from services.downloader.keys import object_key, object_metadata, other_key, read_metadata, safe_name
 from services.shared.events import MediaDiscovered
 
 
@@ -100,20 +100,36 @@ def test_composed_and_decomposed_names_are_the_same_name() -> None:
     assert safe_name("e\u0301.mp4", fallback="f") == safe_name("\u00e9.mp4", fallback="f")
 
 
-@given(st.text(max_size=300), st.text(max_size=300))
-def test_metadata_is_ascii_fits_and_can_be_read_back(name: str, camera: str) -> None:
-    metadata = object_metadata(medium(camera=camera), item=2, name=name, origin_etag="abc-2", origin_size=7)
+def metadata_of(described: MediaDiscovered, **more: object) -> dict[str, str]:
+    known: dict[str, object] = {
+        "item": 2,
+        "files": 3,
+        "origin": "source/default/2",
+        "name": "Ä 1.MP4",
+        "origin_etag": "abc-2",
+        "origin_size": 7,
+    }
+    return object_metadata(described, **{**known, **more})  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=300))
+@example("Ä" * 300, "Ä" * 300, "Ä" * 83)
+def test_metadata_is_ascii_fits_and_can_be_read_back(name: str, camera: str, origin: str) -> None:
+    metadata = metadata_of(medium(camera=camera), name=name, origin=origin)
     assert sum(len(key) + len(value) for key, value in metadata.items()) <= 2048
     assert "".join(metadata.values()).isascii()
     assert not any(c < " " for c in "".join(metadata.values()))
     assert (name or "GX010123.MP4").startswith(unquote(metadata["original-name"]))
+    assert read_metadata(metadata).get("origin", origin) == origin, "whole, or not at all"
 
 
 def test_metadata_says_what_the_object_is() -> None:
-    metadata = object_metadata(medium(), item=2, name="Ä 1.MP4", origin_etag="abc-2", origin_size=7)
-    assert metadata == {
+    assert metadata_of(medium(item_count=2)) == {
         "media-id": "6a93",
         "item": "2",
+        "item-count": "2",
+        "files": "3",
+        "origin": "source/default/2",
         "original-name": "%C3%84%201.MP4",
         "captured-at": "2026-01-30T21:08:11Z",
         "camera": "HERO13%20Black",

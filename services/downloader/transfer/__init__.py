@@ -14,6 +14,7 @@ back then; else what several threads have let go of adds up.
 """
 
 from services.downloader.transfer.bucket import (
+    ORIGIN_ETAG,
     S3_CONFIG,
     Bucket,
     KeyOccupied,
@@ -34,6 +35,7 @@ from services.downloader.transfer.origin import (
 from services.downloader.transfer.wire import ConnectionLost, Pace, WirePool
 
 __all__ = [
+    "ORIGIN_ETAG",
     "S3_CONFIG",
     "Bucket",
     "ConnectionLost",

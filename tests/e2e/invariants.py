@@ -1,6 +1,6 @@
 """What has to hold after every end-to-end test, whatever was done in it: the invariants I1 to I5 and I7 to I10.
 
-I6, that no secret shows anywhere, is looked after by what searches all outputs.
+I6, that no secret shows anywhere, is the canary's to see to (`canary.py`).
 """
 
 from collections import defaultdict

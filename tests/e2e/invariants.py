@@ -124,18 +124,18 @@ def _objects(stage: Stage, library: Iterable[Mapping[str, Any]]) -> Iterator[str
     """I3: what is told to be stored is there, whole; I4: no object was ever written over by other bytes."""
     objects = stage.objects()
     versions: dict[str, set[str]] = defaultdict(set)
-    removed: set[str] = set()  # by hand, which alone can
     for page in (
         stage.client("s3")
         .get_paginator("list_object_versions")
         .paginate(Bucket=stage.outputs["MediaBucketName"], Prefix="gopro/")
     ):
-        removed |= {marker["Key"] for marker in page.get("DeleteMarkers", [])}
         for version in page.get("Versions", []):
             versions[version["Key"]].add(version["ETag"])
-    yield from (f"I4: {key} was written over" for key, etags in versions.items() if len(etags) > 1)
+    yield from (
+        f"I4: {key} was written over" for key, etags in versions.items() if len(etags) > 1 and key not in stage.by_hand
+    )
     for record in library:
-        if record["item"] and record["status"] == "STORED" and record["key"] not in removed:
+        if record["item"] and record["status"] == "STORED" and record["key"] not in stage.by_hand:
             found = objects.get(record["key"])
             if found is None:
                 yield f"I3: {record['key']} is told to be stored and isn't there"

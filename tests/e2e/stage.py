@@ -95,6 +95,7 @@ class Stage:
 
     local: local.Stage
     listeners: tuple[str, str] = ("all-events", "all-notifications")  # queues of the tests' own
+    by_hand: set[str] = field(default_factory=set)  # keys of originals that a test has put or deleted itself
     _clients: dict[str, Any] = field(default_factory=dict)
     _collectors: list["Collector"] = field(default_factory=list)
 
@@ -318,6 +319,7 @@ class Stage:
     def clean(self) -> None:
         """Nothing stored, nothing known, nothing under way; the workers stay warm and the stack as it is."""
         self.control.reset()
+        self.by_hand.clear()
         with suppress(AssertionError):  # what is still in work then belongs to a worker that was killed
             eventually(lambda: not any(self.inbox(service)["in_flight"] for service in SERVICES), seconds=15)
         for service in SERVICES:

@@ -68,10 +68,12 @@ def lose_the_table(stage: Stage) -> None:
 
 
 def delete(stage: Stage, key: str) -> None:
+    stage.by_hand.add(key)
     stage.client("s3").delete_object(Bucket=stage.outputs["MediaBucketName"], Key=key)
 
 
 def put(stage: Stage, key: str, body: bytes, **more: Any) -> None:
+    stage.by_hand.add(key)
     stage.client("s3").put_object(Bucket=stage.outputs["MediaBucketName"], Key=key, Body=body, **more)
 
 

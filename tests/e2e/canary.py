@@ -78,8 +78,8 @@ class Finder:
         """(kind of secret, spelling) of all that is in a text of this kind of output."""
         found = [self._windows[window] for window in _windows(text, _STEP) if window in self._windows]
         found += [secret for whole, secret in self._whole.items() if whole in text]
-        told = {(secret.kind, spelling) for secret, spelling in found if kind not in secret.may_lie_in}
-        return told | {(mark, "plain") for mark, words in _MARKS.items() if any(word in text for word in words)}
+        kinds = {(secret.kind, spelling) for secret, spelling in found if kind not in secret.may_lie_in}
+        return kinds | {(mark, "plain") for mark, words in _MARKS.items() if any(word in text for word in words)}
 
     def search(self, outputs: Iterable[Output]) -> Iterator[Find]:
         for output in outputs:
@@ -153,8 +153,8 @@ class Canary:
 
     def search(self) -> list[Find]:
         """What was found of the secrets that the GoPro Cloud has given away or that were made known."""
-        told = self._stage.control.secrets()
-        issued = {Secret(kind=kind.replace("_", " "), value=value) for kind, values in told.items() for value in values}
+        given = self._stage.control.secrets()
+        issued = {Secret(kind=kind.replace("_", " "), value=one) for kind, values in given.items() for one in values}
         secrets, outputs = self._known | issued, self._outputs.look()
         found = sorted(set(Finder(secrets).search(outputs)), key=str)
         self.figures.outputs += Counter(output.kind for output in outputs)

@@ -45,7 +45,7 @@ def login(stage: Stage) -> dict[str, str]:
 
 
 def begin_with_a_sync_whose_errors_echo_all_that_they_were_sent(stage: Stage) -> str:
-    """Half of its media fail for good, and its session is refused in the middle. Returns the sync's id."""
+    """Most of its media fail for good, and its session is refused in the middle. Returns the sync's id."""
     faults = [
         *(Echo(endpoint="download", status=status, **FOR_EVER) for status in (200, 302, 400, 404, 500)),
         *(Echo(endpoint="cdn", status=status, **FOR_EVER) for status in (302, 400, 403, 404, 500)),
@@ -90,7 +90,7 @@ def functions_that_crash(stage: Stage, value: str) -> None:
 
 
 def a_session_that_can_not_be_read(stage: Stage) -> None:
-    """The lister meets it; the next sync's authenticator writes the secret anew."""
+    """The lister meets it; the authenticator writes the secret anew with the next session."""
     secret = stage.client("lambda").get_function_configuration(FunctionName=stage.outputs["ListerFunctionName"])
     session = {"access_token": private(), "version": private()}
     stage.canary.know("access token", session["access_token"])
@@ -146,6 +146,8 @@ def test_no_secret_shows_in_any_output_whatever_goes_wrong(
     stage.put_secret("CredentialsSecretName", {**login, "password": private(), "refresh_token": ""})
     refused(stage, "wrong-password")
 
+    summary_of(stage, "unreadable-session", "SyncFailed")  # before a session can be read again
+
     pasted = stage.control.paste_token(3600)
     stage.put_secret("CredentialsSecretName", {"access_token": pasted})
     stage.control.arm(Echo(endpoint="search", status=400))
@@ -155,7 +157,6 @@ def test_no_secret_shows_in_any_output_whatever_goes_wrong(
     assert "pasted token has died" in refused(stage, "pasted-token-died")
     for service in SERVICES:
         eventually(lambda at=service: stage.dead_letters(at), what=f"a dead letter of the {service}")
-    summary_of(stage, "unreadable-session", "SyncFailed")
 
     finds += stage.canary.search()
     with capsys.disabled():

@@ -58,16 +58,29 @@ def fill(secret: str) -> str:
     )
 
 
+def restore(secret: str) -> str:
+    """What the operator does about a secret that is to be deleted: until then it can be neither read nor written."""
+    return (
+        f"Take the deletion back with the command below, {AGAIN}.\n"
+        f"  aws secretsmanager restore-secret --secret-id {secret}"
+    )
+
+
 def read_credentials(client: "SecretsManagerClient", secret: str) -> Credentials:
     """Raises `NeedsOperator`, naming the secret, when it holds nothing that could be used."""
     try:
         content = client.get_secret_value(SecretId=secret).get("SecretString", "")
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "ResourceNotFoundException":
-            raise
-        raise NeedsOperator(
-            f"the credentials secret {secret} does not exist or is empty", remedy=fill(secret)
-        ) from None
+        code = error.response.get("Error", {}).get("Code")
+        if code == "ResourceNotFoundException":
+            raise NeedsOperator(
+                f"the credentials secret {secret} does not exist or is empty", remedy=fill(secret)
+            ) from None
+        if code == "InvalidRequestException":  # the one state in which Secrets Manager doesn't let a secret be read
+            raise NeedsOperator(
+                f"the credentials secret {secret} is marked for deletion", remedy=restore(secret)
+            ) from None
+        raise
     return _parse(content, secret)
 
 

@@ -106,12 +106,13 @@ class Announcer:
 
 
 def sns_topic(client: "SNSClient", topic_arn: str) -> Callable[[Notification], None]:
-    """Publishes notifications to a topic, with `severity`, `sync_id` and `event` as attributes to filter by."""
+    """Publishes notifications to a topic, with attributes to filter by and to tell repetitions by."""
 
     def notify(notification: Notification) -> None:
         attributes = {
             "severity": notification.severity,
             "sync_id": notification.sync_id,
+            "summary_id": notification.summary_id,
             "event": notification.event,
         }
         client.publish(

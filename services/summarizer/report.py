@@ -18,6 +18,7 @@ NO_RESULT = "no result had come when the sync was closed"
 
 SUBJECT_LENGTH = 99  # SNS takes fewer than 100 characters, ASCII, on one line
 BODY_BYTES = 200_000  # SNS takes 256 KB, attributes included
+_SYNCS_IN_ATTRIBUTES = 20
 # Directions and embeddings would let a file name rewrite the line that it stands in.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -31,6 +32,7 @@ class Notification:
     severity: Severity
     event: str
     sync_id: str  # several, separated by commas, where it is about several
+    summary_id: str  # of the summary told or added to: the same when it is told again; several like `sync_id`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,7 @@ def closing_notification(summary: Summary, where: Whereabouts) -> Notification:
         severity=severity,
         event=type(summary).__name__,
         sync_id=summary.sync_id,
+        summary_id=summary.summary_id,
     )
 
 
@@ -169,12 +172,14 @@ def amendment_notification(
     if failed:
         paragraphs.append("What to do\n" + _redrive(where))
     sync_ids = [amended.sync_id for amended, _ in amendments]
+    summary_ids = [amended.summary_id for amended, _ in amendments]
     return Notification(
         subject=_subject(headline, sync_ids[0] if len(sync_ids) == 1 else f"{len(sync_ids)} syncs"),
         body=_body(paragraphs),
         severity="warning" if failed else "info",
         event=SyncAmended.__name__,
-        sync_id=",".join(sync_ids[:20]),
+        sync_id=",".join(sync_ids[:_SYNCS_IN_ATTRIBUTES]),
+        summary_id=",".join(summary_ids[:_SYNCS_IN_ATTRIBUTES]),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -110,6 +111,37 @@ def test_wrong_credentials_end_in_one_critical_notification_and_no_retry_storm(s
     assert stage.dead_letters("authenticator") == []
 
 
+@pytest.mark.scenario(55)
+@pytest.mark.parametrize("state", ["missing", "empty", "malformed", "to be deleted"])
+def test_a_credentials_secret_that_can_not_be_used_is_named_with_the_command_that_mends_it(
+    stage: Stage, state: str
+) -> None:
+    serve(stage, video(1))
+    secrets, secret = stage.client("secretsmanager"), stage.outputs["CredentialsSecretName"]
+    with ExitStack() as mended:
+        if state == "missing":
+            secret = f"{secret}-of-another-stack"
+            mended.enter_context(stage.environment("authenticator", CREDENTIALS_SECRET=secret))
+        elif state == "to be deleted":
+            secrets.delete_secret(SecretId=secret)
+            mended.callback(secrets.restore_secret, SecretId=secret)
+        else:
+            content = {"empty": "{}", "malformed": "client_id: me"}[state]
+            secrets.put_secret_value(SecretId=secret, SecretString=content)
+            mended.callback(stage.put_secret, "CredentialsSecretName", stage.credentials)
+        sync_id = stage.trigger()
+        failed = stage.wait_for_event("AuthenticationFailed", sync_id)["detail"]["data"]
+        told = stage.wait_for_notification(sync_id)
+        stage.wait_for_close(sync_id)
+    command = "restore-secret" if state == "to be deleted" else "put-secret-value"
+    assert secret in failed["reason"]
+    assert f"aws secretsmanager {command} --secret-id {secret}" in failed["remedy"]
+    assert f"aws secretsmanager {command} --secret-id {secret}" in told["Message"]
+    assert stage.control.requests("token") == []
+    assert stage.dead_letters("authenticator") == []
+    assert summary_of(stage, stage.trigger())["downloaded"] == 1, "once it is mended, a new request does"
+
+
 def test_five_downloads_run_at_once_and_never_more(stage: Stage) -> None:
     # Long enough that the cold starts of five workers on a small machine don't hide that five are reached.
     slow = [video(n, Throttle(bytes_per_second=100_000, times=None), size=1_500_000) for n in range(10)]
@@ -178,33 +210,6 @@ def test_a_redrive_after_its_upload_was_aborted_begins_a_fresh_one(stage: Stage)
     amendment = stage.wait_for_event("SyncAmended", sync_id)["detail"]["data"]
     assert amendment["recovered"] == [bad.media_id]
     assert_stored(stage, bad)
-    assert stage.uploads() == []
-
-
-@pytest.mark.scenario(11)
-def test_a_downloader_that_is_killed_in_mid_file_is_taken_over_and_the_bytes_are_right(stage: Stage) -> None:
-    long = video(1, Throttle(bytes_per_second=3 * MIB, times=3), size=40 * MIB)
-    serve(stage, long)
-    sync_id = stage.trigger()
-
-    def some_parts() -> bool:
-        uploads = stage.uploads()
-        if not uploads:
-            return False
-        parts = stage.client("s3").list_parts(
-            Bucket=stage.outputs["MediaBucketName"], Key=uploads[0]["Key"], UploadId=uploads[0]["UploadId"]
-        )
-        return len(parts.get("Parts", [])) >= 2
-
-    eventually(some_parts, seconds=60, what="two stored parts")
-    assert stage.kill_workers("downloader", downloading=True) >= 1
-    killed = time.monotonic()
-    summary = summary_of(stage, sync_id, seconds=240)
-    assert time.monotonic() - killed < 180
-    assert (summary["downloaded"], summary["failed"]) == (1, 0)
-    assert_stored(stage, long)
-    fetched = [seen for seen in stage.control.requests("cdn") if seen.label == "source"]
-    assert sum(seen.bytes_sent for seen in fetched) < (40 + 5 + 5 + 5) * MIB, "what was stored is not fetched again"
     assert stage.uploads() == []
 
 

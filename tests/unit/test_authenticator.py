@@ -261,6 +261,17 @@ def test_a_credentials_secret_that_holds_nothing_usable_is_named_with_the_comman
     assert calls(stage, "token") == 0
 
 
+@pytest.mark.scenario(55)
+def test_a_credentials_secret_that_is_to_be_deleted_is_named_with_the_command_that_takes_it_back(stage: Stage) -> None:
+    secret = stage.environment["CREDENTIALS_SECRET"]
+    stage.client("secretsmanager").delete_secret(SecretId=secret, RecoveryWindowInDays=7)
+    assert stage.send("SyncRequested")
+    data = the_failure(stage)
+    assert f"{secret} is marked for deletion" in data["reason"]
+    assert f"aws secretsmanager restore-secret --secret-id {secret}" in data["remedy"]
+    assert calls(stage, "token") == 0
+
+
 @pytest.mark.scenario(7)
 @pytest.mark.parametrize(
     ("credentials", "change", "reason", "remedy"),

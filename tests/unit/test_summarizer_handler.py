@@ -119,7 +119,13 @@ def test_a_batch_of_facts_becomes_a_summary_on_the_bus_a_notification_and_a_repo
     (notification,) = deployed.received(deployed.notified_url)
     assert notification["Subject"] == f"Cloud Sync: 1 of 2 new media stored, 1 failed ({SYNC})"
     attributes = {name: value["Value"] for name, value in notification["MessageAttributes"].items()}
-    assert attributes == {"severity": "warning", "sync_id": SYNC, "event": "SyncCompleted"}
+    summary_id = event["detail"]["data"]["summary_id"]
+    assert attributes == {
+        "severity": "warning",
+        "sync_id": SYNC,
+        "summary_id": summary_id,
+        "event": "SyncCompleted",
+    }
     report = deployed.s3.get_object(Bucket="media", Key=f"reports/{SYNC}.json")
     assert report["ContentType"].startswith("application/json")
     assert len(json.loads(report["Body"].read())["media"]) == 2

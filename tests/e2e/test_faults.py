@@ -1,0 +1,284 @@
+"""AWS on a bad day: deployed functions whose calls of one AWS service go through Microburst."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from services.downloader.transfer.parts import SMALLEST_SEGMENT
+from tests.e2e.fault_proxy import FaultProxy, Rule, refusing_entries
+from tests.e2e.stage import Stage, eventually
+from tests.e2e.test_flow import MIB, assert_stored, serve, summary_of, video
+from tests.gopro_cloud import Medium
+from tests.gopro_cloud.faults import Throttle
+
+PART = 5 * MIB
+
+
+@pytest.fixture(scope="module")
+def running_proxy(running_stage: Stage) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(running_stage.endpoint_url)
+    try:
+        yield proxy
+    finally:
+        proxy.end()
+
+
+@pytest.fixture
+def proxy(running_proxy: FaultProxy, stage: Stage) -> FaultProxy:
+    running_proxy.clear()
+    return running_proxy
+
+
+@contextmanager
+def calls_through(proxy: FaultProxy, stage: Stage, *rules: Rule, **services: str | tuple[str, ...]) -> Iterator[None]:
+    """Under these rules. `services`: which AWS services, as botocore names them, a service of ours calls through it."""
+    proxy.inject(*rules)
+    with ExitStack() as entered:
+        for service, called in services.items():
+            names = (called,) if isinstance(called, str) else called
+            entered.enter_context(
+                stage.environment(
+                    service, RETRY_BASE_SECONDS="0.5", **{f"AWS_ENDPOINT_URL_{name}": proxy.url for name in names}
+                )
+            )
+        yield
+        # Those that still work would be killed by the change of their environment.
+        eventually(lambda: not any(stage.inbox(service)["in_flight"] for service in services), what="idle services")
+
+
+def parts_passed(proxy: FaultProxy) -> list[int]:
+    return [int(one.query["partNumber"]) for one in proxy.passed() if one.method == "PUT" and "partNumber" in one.query]
+
+
+def bytes_fetched(stage: Stage, medium: Medium) -> int:
+    return sum(one.bytes_sent for one in stage.control.requests("cdn", medium.media_id) if one.label == "source")
+
+
+def versions(stage: Stage) -> list[str]:
+    answer = stage.client("s3").list_object_versions(Bucket=stage.outputs["MediaBucketName"], Prefix="gopro/")
+    return [one["Key"] for one in answer.get("Versions", [])]
+
+
+def entries_of(body: bytes) -> list[tuple[str, str]]:
+    """Of a PutEvents: type and id of each event."""
+    found = json.loads(body)["Entries"]
+    return [(one["DetailType"], json.loads(one["Detail"])["metadata"]["event_id"]) for one in found]
+
+
+def event_ids(stage: Stage, detail_type: str, sync_id: str) -> Counter[str]:
+    """How often each event of this type went over the bus."""
+    return Counter(one["detail"]["metadata"]["event_id"] for one in stage.events(detail_type, sync_id))
+
+
+def no_dead_letters(stage: Stage) -> bool:
+    return not any(stage.dead_letters(service) for service in ("authenticator", "lister", "downloader", "summarizer"))
+
+
+@pytest.mark.scenario(10)
+def test_a_part_whose_connection_to_s3_is_cut_goes_again_and_no_other(stage: Stage, proxy: FaultProxy) -> None:
+    long = video(1, size=4 * PART)
+    cut = {
+        "service": "s3",
+        "operation": "UploadPart",
+        "times": 2,
+        "request": {"cut_upload": {"after_frac": 0.5}},
+    }
+    serve(stage, long)
+    with calls_through(proxy, stage, cut, downloader="S3"):
+        summary = summary_of(stage, stage.trigger())
+    assert (summary["downloaded"], summary["failed"]) == (1, 0)
+    assert len(proxy.hits("UploadPart", "request:cut_upload")) == 2
+    assert sorted(parts_passed(proxy)) == [1, 2, 3, 4, 5], "each arrived, and none twice"
+    assert bytes_fetched(stage, long) == long.contents[0].size, "a part is sent again from memory, not fetched again"
+    assert_stored(stage, long)
+    assert stage.uploads() == []
+
+
+@pytest.mark.scenario(16)
+def test_the_entries_that_eventbridge_refused_go_again_and_no_others(stage: Stage, proxy: FaultProxy) -> None:
+    media = [video(n) for n in range(10)]
+    partly = {"service": "events", "operation": "PutEvents", "times": 2, **refusing_entries(every=3)}
+    serve(stage, *media)
+    with calls_through(proxy, stage, partly, lister="EVENTBRIDGE"):
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id)
+    assert (summary["discovered"], summary["downloaded"], summary["failed"]) == (10, 10, 0)
+    assert len(proxy.hits("PutEvents")) == 2
+    first, second, third, last = [entries_of(one.body) for one in proxy.passed()]
+    assert [kind for kind, _ in first] == ["MediaDiscovered"] * 10
+    assert second == first[::3], "what was refused"
+    assert third == second[::3], "what of that was refused again"
+    assert [kind for kind, _ in last] == ["LibraryListed"]
+    assert event_ids(stage, "MediaDiscovered", sync_id) == {event_id: 1 for _, event_id in first}
+    assert_stored(stage, *media)
+    assert no_dead_letters(stage)
+
+
+@pytest.mark.scenario(17)
+def test_events_whose_answer_is_lost_come_twice_under_one_id_and_count_once(stage: Stage, proxy: FaultProxy) -> None:
+    media = [video(n) for n in range(3)]
+    told = ("MediaDiscovered", "LibraryListed", "MediaDownloaded", "SyncCompleted")
+    lost = [
+        {
+            "service": "events",
+            "operation": "PutEvents",
+            "body": f"contains(Entries[].DetailType, '{detail_type}')",
+            "times": 1,
+            "response": {"abort_bytes": 0},  # once AWS has answered
+        }
+        for detail_type in told
+    ]
+    serve(stage, *media)
+    with calls_through(proxy, stage, *lost, lister="EVENTBRIDGE", downloader="EVENTBRIDGE", summarizer="EVENTBRIDGE"):
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id)
+        stage.wait_for_close(sync_id)
+        # The second MediaDiscovered of a medium waits for the lease that the first one took.
+        stage.client("sqs").purge_queue(QueueUrl=stage.outputs["DownloaderQueueUrl"])
+    assert len(proxy.hits("PutEvents", "response:abort")) == len(told)
+    for detail_type, number in zip(told, (3, 1, 3, 1), strict=True):
+        went = event_ids(stage, detail_type, sync_id)
+        assert len(went) == number, "what is sent again has the id that it had"
+        assert max(went.values()) >= 2, "and it was sent again"
+    assert [summary[name] for name in ("discovered", "downloaded", "failed")] == [3, 3, 0]
+    assert summary["bytes"] == sum(medium.contents[0].size for medium in media)
+    assert_stored(stage, *media)
+    assert len(versions(stage)) == 3
+    assert len(stage.notifications(sync_id)) == 1
+    assert no_dead_letters(stage)
+
+
+@pytest.mark.scenario(28)
+def test_a_notification_that_sns_denied_is_sent_once_it_takes_it(stage: Stage, proxy: FaultProxy) -> None:
+    publish = {"service": "sns", "operation": "Publish"}
+    denies = {**publish, "error": {"code": "AuthorizationError", "status": 403}}
+    is_down = {**publish, "error": {"code": "ServiceUnavailable", "status": 503}, "times": 2}
+    serve(stage, video(1))
+    with calls_through(proxy, stage, denies, summarizer="SNS"):
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id)
+        eventually(lambda: len(proxy.hits("Publish", "error:AuthorizationError")) >= 2, what="a second try")
+        assert stage.notifications() == []
+        view = stage.look(sync_id)
+        assert view.is_closed
+        assert view.sync["announcement"]["event_sent"]
+        assert not view.sync["announcement"]["notified"]
+        proxy.inject(is_down)
+        told = stage.wait_for_notification(sync_id)
+        stage.wait_for_close(sync_id)
+    assert len(proxy.hits("Publish", "error:ServiceUnavailable")) == 2
+    assert told["MessageAttributes"]["summary_id"]["Value"] == summary["summary_id"]
+    assert len(stage.notifications()) == 1
+    assert len(stage.events("SyncCompleted", sync_id)) == 1
+    assert_stored(stage, video(1))
+    assert no_dead_letters(stage)
+    alarms = stage.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert {"NumberOfNotificationsFailed", "ApproximateAgeOfOldestMessage"} <= {one["MetricName"] for one in alarms}
+
+
+def completion_of(medium: Medium) -> Rule:
+    """A rule about the completion of a medium's upload, the first one only. Tells media apart by their sizes."""
+    size = {"x-amz-mp-object-size": str(medium.contents[0].size)}
+    return {"service": "s3", "operation": "CompleteMultipartUpload", "headers": size, "times": 1}
+
+
+@pytest.mark.scenario(44)
+def test_whatever_s3_answers_to_a_completion_the_right_object_is_there_once(stage: Stage, proxy: FaultProxy) -> None:
+    occupied, conflict, gone, failed = media = [video(n, size=PART + n * MIB) for n in range(4)]
+    rules = [
+        # 412 and NoSuchUpload are what follows an answer that was lost: the object is there.
+        {**completion_of(occupied), "response": {"abort_bytes": 0}},
+        {**completion_of(occupied), "error": {"code": "PreconditionFailed", "status": 412}},
+        {**completion_of(gone), "response": {"abort_bytes": 0}},
+        {**completion_of(gone), "error": {"code": "NoSuchUpload", "status": 404}},
+        {**completion_of(conflict), "error": {"code": "ConditionalRequestConflict", "status": 409}},
+        {**completion_of(failed), "error": {"code": "InternalError", "status": 200}},
+    ]
+    serve(stage, *media)
+    with calls_through(proxy, stage, *rules, downloader="S3"):
+        summary = summary_of(stage, stage.trigger())
+    assert len(proxy.hits("CompleteMultipartUpload")) == len(rules)
+    assert (summary["downloaded"], summary["failed"]) == (4, 0)
+    assert_stored(stage, *media)
+    assert len(versions(stage)) == 4
+    assert stage.uploads() == []
+    assert bytes_fetched(stage, failed) == failed.contents[0].size
+    for medium in (occupied, gone):
+        # To know which version to look for, the first bytes are asked for again.
+        assert bytes_fetched(stage, medium) == medium.contents[0].size + SMALLEST_SEGMENT
+    assert bytes_fetched(stage, conflict) == 2 * conflict.contents[0].size, "S3 wanted it anew"
+    assert len(stage.control.requests("download", conflict.media_id)) == 1, "within the same try"
+
+
+@pytest.mark.scenario(45)
+def test_throttles_and_collisions_lose_no_count(stage: Stage, proxy: FaultProxy) -> None:
+    media = [video(n, size=PART + n) for n in range(8)]
+    collision = {"CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}]}
+    rules: list[Rule] = [
+        {"service": "s3", "sequence": {"fail": 1, "pass": 3}, "error": {"code": "SlowDown", "status": 503}},
+        {
+            "service": "dynamodb",
+            "operation": "TransactWriteItems",
+            "sequence": {"fail": 1, "pass": 1},
+            "error": {"code": "TransactionCanceledException", "fields": collision},
+        },
+        {
+            "service": "dynamodb",
+            "sequence": {"fail": 1, "pass": 3},
+            "error": {"code": "ProvisionedThroughputExceededException"},
+        },
+    ]
+    serve(stage, *media)
+    everything = {"lister": ("S3", "DYNAMODB"), "downloader": ("S3", "DYNAMODB"), "summarizer": ("S3", "DYNAMODB")}
+    with calls_through(proxy, stage, *rules, **everything):
+        sync_id = stage.trigger()
+        summary = summary_of(stage, sync_id)
+        view = stage.wait_for_close(sync_id)
+    for operation, action in (
+        ("UploadPart", "error:SlowDown"),
+        ("UpdateItem", "error:Provisioned"),
+        ("TransactWriteItems", "error:TransactionCanceled"),
+    ):
+        assert len(proxy.hits(operation, action)) >= 3, operation
+    assert [summary[name] for name in ("listed", "discovered", "downloaded", "failed")] == [8, 8, 8, 0]
+    assert [view.sync[name] for name in ("discovered", "downloaded", "failed")] == [8, 8, 0]
+    assert view.sync["bytes"] == sum(medium.contents[0].size for medium in media)
+    assert_stored(stage, *media)
+    assert stage.uploads() == []
+    assert {stage.library_record(medium.media_id)["status"] for medium in media} == {"STORED"}
+    assert no_dead_letters(stage)
+    assert len(stage.notifications()) == 1
+
+
+@pytest.mark.scenario(2, 11)
+def test_killed_downloaders_are_taken_over_and_nothing_is_fetched_twice(stage: Stage, proxy: FaultProxy) -> None:
+    """One is killed in mid-file, the other while it waits for S3's answer to the completion: S3 has completed it."""
+    completed = video(1, size=3 * PART)
+    half = video(2, Throttle(bytes_per_second=3 * MIB, times=3), size=8 * PART)
+    stall = {**completion_of(completed), "response": {"bandwidth_kbps": 0.001}}
+    serve(stage, completed, half)
+    with calls_through(proxy, stage, stall, downloader="S3"):
+        sync_id = stage.trigger()
+
+        def both_at_their_point() -> bool:
+            uploads = [one for one in stage.uploads() if half.media_id in one["Key"]]
+            return bool(uploads and stage.parts_of(uploads[0]) >= 2 and stage.objects_of(completed.media_id))
+
+        eventually(both_at_their_point, seconds=60, what="two parts of one, and the other completed")
+        assert proxy.hits("CompleteMultipartUpload", "response:")
+        assert stage.library_record(completed.media_id, item=1)["status"] == "UPLOADING", "it doesn't know yet"
+        assert stage.kill_workers("downloader") >= 2
+        killed = time.monotonic()
+        summary = summary_of(stage, sync_id, seconds=240)
+        assert time.monotonic() - killed < 180
+    assert (summary["downloaded"], summary["failed"]) == (2, 0)
+    assert_stored(stage, completed, half)
+    assert len(versions(stage)) == 2
+    assert stage.library_record(completed.media_id, item=1)["status"] == "STORED"
+    assert bytes_fetched(stage, completed) == completed.contents[0].size + SMALLEST_SEGMENT, "no second download"
+    assert bytes_fetched(stage, half) < half.contents[0].size + 3 * PART, "what was stored is not fetched again"
+    assert stage.uploads() == []

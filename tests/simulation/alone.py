@@ -24,21 +24,23 @@ class AwsAlone:
     def __init__(
         self,
         *,
-        tables: Mapping[str, Sequence[str]] | None = None,
+        tables: Mapping[str, Mapping[str, str]] | None = None,
         patterns: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
         rates: Mapping[Fault, float] | None = None,
         seed: int = 0,
         max_receives: int = 3,
+        visibility: float = 30.0,
     ) -> None:
-        """`tables`: key attributes by name. `patterns`: of rules, by the name of the queue that each fills."""
+        """`tables`: key attributes and their types. `patterns`: of rules, by the name of the queue that each fills."""
         self.scheduler = Scheduler(1_770_000_000.0)
         self.trace = Trace(self.scheduler)
         self.faults = Faults(seed, rates or {}, most=1_000_000)
         self.effects = Effects(self.scheduler, self.faults, self.trace, random.Random(seed))
         self.sqs = Sqs(self.effects, old_handles_work=False)
-        self.dead = self.sqs.add(Queue("dead", "dead", 30.0))
+        self.dead = self.sqs.add(Queue("dead", "dead", visibility))
         self.queues = {
-            name: self.sqs.add(Queue(name, name, 30.0, max_receives, self.dead)) for name in (patterns or {"inbox": {}})
+            name: self.sqs.add(Queue(name, name, visibility, max_receives, self.dead))
+            for name in (patterns or {"inbox": {}})
         }
         rules = [Rule(pattern, self.queues[name]) for name, pattern in (patterns or {}).items()]
         self.bus = Bus("bus", rules, self.sqs, self.effects)

@@ -123,7 +123,7 @@ class EventsClient(Client):
         self._source = source
 
     def put_events(self, *, Entries: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        size = sum(len(entry["Detail"]) + len(entry["DetailType"]) + len(entry["Source"]) for entry in Entries)
+        size = sum(len(entry[name].encode()) for entry in Entries for name in ("Detail", "DetailType", "Source"))
         if not 1 <= len(Entries) <= _MOST_ENTRIES or size >= _MOST_BYTES:
             raise SimulatorError(f"PutEvents with {len(Entries)} entries of {size} bytes")
         for entry in Entries:
@@ -137,7 +137,9 @@ class EventsClient(Client):
             chance = effects.faults.chance() if partial else None
             results: list[dict[str, str]] = []
             for entry in Entries:
-                if chance and chance.random() < 0.5:
+                if not _is_object(entry["Detail"]):
+                    results.append({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."})
+                elif chance and chance.random() < 0.5:
                     code = chance.choice(("InternalFailure", "ThrottlingException"))
                     results.append({"ErrorCode": code, "ErrorMessage": "try again"})
                     effects.trace.add("events.put_events", entry["DetailType"], code)
@@ -148,3 +150,10 @@ class EventsClient(Client):
 
         codes = ("ThrottlingException", "InternalException")
         return effects.call("events.put_events", subject, apply, codes=codes)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

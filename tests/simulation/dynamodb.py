@@ -2,6 +2,7 @@
 
 # ruff: noqa: N803  # arguments are named as boto3 names them
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from tests.simulation import expressions
 from tests.simulation.effects import Client, ConditionalCheckFailedException, Effects, refusal
-from tests.simulation.expressions import Item, ValidationError
+from tests.simulation.expressions import AttributePath, Item, ValidationError
 from tests.simulation.faults import AWS, Fault
 from tests.simulation.virtual import SimulatorError
 
@@ -21,22 +22,27 @@ _WRITE = (*AWS, Fault.CONFLICT)
 _BATCH = (*AWS, Fault.UNPROCESSED)
 _CODES = ("ThrottlingException", "ProvisionedThroughputExceededException", "InternalServerError")
 _MOST_ACTIONS = 100
+_MOST_ITEM_BYTES = 400 * 1024
 _NOTHING: Mapping[str, Any] = {}
+_COMPARED = re.compile(r"([#\w]+)\s*=\s*:")  # attributes that are to have a value
+_KEY_TYPES: Mapping[str, type] = {"S": str, "N": Decimal}
 
 
 class Table:
     """Items by key."""
 
-    def __init__(self, name: str, key: Sequence[str]) -> None:
+    def __init__(self, name: str, key: Mapping[str, str]) -> None:
+        """`key`: the types of the key attributes, by name, as DynamoDB names them."""
         self.name = name
         self.key = tuple(key)
         self.items: dict[tuple[Any, ...], Item] = {}
+        self._types = [(attribute, _KEY_TYPES[kind]) for attribute, kind in key.items()]
 
     def key_of(self, item: Mapping[str, Any]) -> tuple[Any, ...]:
-        try:
-            return tuple(item[name] for name in self.key)
-        except KeyError as error:
-            raise ValidationError(f"One of the required keys was not given a value: {error}") from None
+        for name, kind in self._types:
+            if not isinstance(item.get(name), kind) or item[name] == "":
+                raise ValidationError(f"{self.name} takes no {item.get(name)!r} as {name}")
+        return tuple(item[name] for name in self.key)
 
     def plain(self) -> list[Item]:
         """All items, with whole numbers as `int`, in the order of their keys."""
@@ -64,6 +70,8 @@ class DynamoDb:
 
     def _replace(self, table: Table, key: tuple[Any, ...], item: Item | None) -> None:
         before = table.items.get(key)
+        if item is not None and _size(item) > _MOST_ITEM_BYTES:
+            raise ValidationError("Item size has exceeded the maximum allowed size")
         if item is None:
             table.items.pop(key, None)
         else:
@@ -71,14 +79,16 @@ class DynamoDb:
         for watch in self.on_write:
             watch(table, before, item)
 
-    def changed(self, table: Table, key: tuple[Any, ...], request: Mapping[str, Any]) -> tuple[Item, set[str]]:
-        """What an update makes of an item, and the attributes that it touches."""
+    def changed(
+        self, table: Table, key: tuple[Any, ...], request: Mapping[str, Any]
+    ) -> tuple[Item, list[AttributePath]]:
+        """What an update makes of an item, and what it touches of it."""
         before = table.items.get(key, {})
         after = {**_copy(before), **dict(zip(table.key, key, strict=True))}
         names = request.get("ExpressionAttributeNames", _NOTHING)
         values = request.get("ExpressionAttributeValues", _NOTHING)
-        touched = {change(before, after, names, values) for change in expressions.update(request["UpdateExpression"])}
-        if touched & set(table.key):
+        touched = expressions.update(request["UpdateExpression"])(before, after, names, values)
+        if {path[0] for path in touched} & set(table.key):
             raise ValidationError("Cannot update attribute of the key")
         return after, touched
 
@@ -138,7 +148,8 @@ class ResourceClient(Client):
                 return {}
             if wanted != "UPDATED_NEW":
                 raise SimulatorError(f"ReturnValues={wanted} is not known to the simulator")
-            return {"Attributes": self._given({name: after[name] for name in touched if name in after})}
+            updated = _at(after, touched)
+            return {"Attributes": self._given(updated)} if updated else {}
 
         return self._call("update_item", table, key, apply, write="UpdateItem")
 
@@ -170,8 +181,10 @@ class ResourceClient(Client):
 
         def apply() -> dict[str, Any]:
             found = [table.items.get(table.key_of(key)) for key in keys]
-            answer: dict[str, Any] = {"Responses": {name: [self._given(item) for item in found if item is not None]}}
-            return answer | {"UnprocessedKeys": {name: {**request, "Keys": left}} if left else {}}
+            return {
+                "Responses": {name: [self._given(item) for item in found if item is not None]},
+                "UnprocessedKeys": {name: {**request, "Keys": left}} if left else {},
+            }
 
         return self._call("batch_get_item", table, (len(keys),), apply)
 
@@ -218,6 +231,8 @@ class ResourceClient(Client):
         table = self._database.table(TableName)
         matches = expressions.condition(KeyConditionExpression)
         names = request.get("ExpressionAttributeNames", _NOTHING)
+        if table.key[0] not in {names.get(name, name) for name in _COMPARED.findall(KeyConditionExpression)}:
+            raise _invalid(f"Query condition missed key schema element: {table.key[0]}", "Query")
         values = request.get("ExpressionAttributeValues", _NOTHING)
         after: tuple[Any, ...] | None = None
         more = True
@@ -265,24 +280,19 @@ class ResourceClient(Client):
             return
         more: dict[str, Any] = {}
         if request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and key in table.items:
-            more = {"Item": self._given(table.items[key])}
+            # Typed whatever the client: a resource's makes plain values of answers only, not of errors.
+            more = {"Item": {name: _typed(value) for name, value in table.items[key].items()}}
         raise refusal("ConditionalCheckFailedException", operation, "The conditional request failed", **more)
 
     def _call(self, name: str, table: Table, key: tuple[Any, ...], apply: Callable[[], _T], *, write: str = "") -> _T:
         subject = f"{table.name[:14]} {'/'.join(str(part) for part in key)}"
-
-        def attempt() -> _T:
-            try:
-                return apply()
-            except ValidationError as error:
-                raise _invalid(str(error), name) from error
 
         if write and self._database.effects.faults.strike((Fault.CONFLICT,), f"dynamodb.{name} conflict"):
             self._database.effects.trace.add(f"dynamodb.{name}", subject, Fault.CONFLICT)
             if write == "TransactWriteItems":
                 raise _cancelled([{"Code": "TransactionConflict"}])
             raise refusal("TransactionConflictException", write)
-        return self._database.effects.call(f"dynamodb.{name}", subject, attempt, codes=_CODES)
+        return self._database.effects.call(f"dynamodb.{name}", subject, apply, codes=_CODES)
 
     def _taken(self, item: Mapping[str, Any]) -> Item:
         return {name: _kept(value) for name, value in item.items()}
@@ -362,5 +372,32 @@ def _typed(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"BOOL": value}
     if isinstance(value, Decimal):
-        return {"N": str(value)}
-    raise SimulatorError(f"a {type(value).__name__} is not known to the simulated DynamoDB's plain client")
+        return {"N": f"{value.normalize():f}"}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, dict):
+        return {"M": {name: _typed(part) for name, part in value.items()}}
+    return {"L": [_typed(part) for part in value]}
+
+
+def _at(item: Item, paths: Sequence[AttributePath]) -> Item:
+    """Of an item only what lies at these paths."""
+    found: Item = {}
+    for path in paths:
+        part, place = item, found
+        for step in path[:-1]:
+            part, place = part[step], place.setdefault(step, {})
+        if path[-1] in part:
+            place[path[-1]] = part[path[-1]]
+    return found
+
+
+def _size(value: Any) -> int:
+    """Bytes, as DynamoDB counts them. Of a number it counts every second digit."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return 3 + sum(len(name.encode()) + 1 + _size(part) for name, part in value.items())
+    if isinstance(value, list):
+        return 3 + sum(1 + _size(part) for part in value)
+    return 1 + len(str(value)) // 2

@@ -9,6 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from tests.simulation.virtual import SimulatorError
@@ -30,8 +33,8 @@ _COMPARATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-class ValidationError(Exception):
-    """DynamoDB would refuse the request as malformed."""
+class ValidationError(SimulatorError):
+    """DynamoDB would refuse the request as malformed: a mistake of the code, which no retry may hide."""
 
 
 class _Reader:
@@ -166,7 +169,20 @@ def _operand(token: str) -> Operand:
 def _path(token: str) -> tuple[str, ...]:
     if not re.fullmatch(r"#?\w+(\.#?\w+)*", token) or token[0].isdigit():
         raise SimulatorError(f"{token!r} is no path that the simulator can read")
-    return tuple(token.split("."))
+    path = tuple(token.split("."))
+    if reserved := _reserved_words() & {step.upper() for step in path}:
+        raise ValidationError(f"Attribute name is a reserved keyword: {', '.join(reserved)}")
+    return path
+
+
+@cache
+def _reserved_words() -> frozenset[str]:
+    """DynamoDB's list, which moto keeps."""
+    spec = find_spec("moto")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    path = Path(spec.submodule_search_locations[0], "dynamodb", "parsing", "reserved_keywords.txt")
+    return frozenset(path.read_text().upper().split())
 
 
 def _name(step: str, names: Names) -> str:
@@ -178,16 +194,21 @@ def _name(step: str, names: Names) -> str:
         raise ValidationError(f"An expression attribute name is not defined: {step}") from None
 
 
-Change = Callable[[Item, Item, Names, Values], str]  # of (item as it was, item to change); the attribute's name
+AttributePath = tuple[str, ...]  # the names of an attribute and, within it, of parts
+Change = Callable[[Item, Item, Names, Values], AttributePath]  # of (item as it was, item to change); what it changes
 
 
 @cache
-def update(text: str) -> tuple[Change, ...]:
-    """The changes that an update expression makes."""
+def update(text: str) -> Callable[[Item, Item, Names, Values], list[AttributePath]]:
+    """What makes the changes of an update expression, and tells where."""
     reader = _Reader(text)
     changes: list[Change] = []
+    clauses: list[str] = []
     while reader.peek():
         clause = reader.next().upper()
+        if clause in clauses:
+            raise ValidationError(f'The "{clause}" section can only be used once in an update expression: {text}')
+        clauses.append(clause)
         while True:
             if clause == "SET":
                 changes.append(_set(reader))
@@ -200,7 +221,14 @@ def update(text: str) -> tuple[Change, ...]:
             if reader.peek() != ",":
                 break
             reader.next()
-    return tuple(changes)
+
+    def make(before: Item, after: Item, names: Names, values: Values) -> list[AttributePath]:
+        paths = sorted(change(before, after, names, values) for change in changes)
+        if any(longer[: len(shorter)] == shorter for shorter, longer in pairwise(paths)):
+            raise ValidationError(f"Two document paths overlap with each other: {text}")
+        return paths
+
+    return make
 
 
 def _set(reader: _Reader) -> Change:
@@ -219,7 +247,7 @@ def _set(reader: _Reader) -> Change:
 
         value = computed
 
-    def change(before: Item, after: Item, names: Names, values: Values) -> str:
+    def change(before: Item, after: Item, names: Names, values: Values) -> AttributePath:
         new = value(before, names, values)
         if new is MISSING:
             raise ValidationError("The provided expression refers to an attribute that does not exist in the item")
@@ -250,10 +278,10 @@ def _remove(reader: _Reader) -> Change:
     if len(path) > 1:
         raise SimulatorError(f"REMOVE of a part of an attribute is not known to the simulator: {reader.text}")
 
-    def change(before: Item, after: Item, names: Names, values: Values) -> str:
+    def change(before: Item, after: Item, names: Names, values: Values) -> AttributePath:
         name = _name(path[0], names)
         after.pop(name, None)
-        return name
+        return (name,)
 
     return change
 
@@ -262,25 +290,26 @@ def _add(reader: _Reader) -> Change:
     path = _path(reader.next())
     amount = _operand(reader.next())
 
-    def change(before: Item, after: Item, names: Names, values: Values) -> str:
+    def change(before: Item, after: Item, names: Names, values: Values) -> AttributePath:
         name, more = _name(path[0], names), amount(before, names, values)
         known = before.get(name, Decimal(0))
         if len(path) > 1 or not isinstance(known, Decimal) or not isinstance(more, Decimal):
             raise ValidationError("An operand in the update expression has an incorrect data type")
         after[name] = known + more
-        return name
+        return (name,)
 
     return change
 
 
-def _assign(item: Item, path: tuple[str, ...], names: Names, value: Any) -> str:
+def _assign(item: Item, path: tuple[str, ...], names: Names, value: Any) -> AttributePath:
+    steps = tuple(_name(step, names) for step in path)
     place: Any = item
-    for step in path[:-1]:
-        place = place.get(_name(step, names)) if isinstance(place, dict) else None
+    for step in steps[:-1]:
+        place = place.get(step) if isinstance(place, dict) else None
     if not isinstance(place, dict):
         raise ValidationError("The document path provided in the update expression is invalid for update")
-    place[_name(path[-1], names)] = value
-    return _name(path[0], names)
+    place[steps[-1]] = value
+    return steps
 
 
 _USED = re.compile(r"[#:]\w+")

@@ -223,7 +223,7 @@ class Invariants:
         if not self._clocks_agree:
             return
         account = self.world.gopro.account
-        kept = [json.loads(content) for content in self.world.secrets.content.values()]
+        kept = [json.loads(content or "{}") for content in self.world.secrets.content.values()]
         refresh_tokens = {content.get("refresh_token") for content in kept}
         if account.refresh_token not in refresh_tokens:
             self.violated("I12", f"{when} before its refresh token is stored")
@@ -236,7 +236,7 @@ class Invariants:
         if self._renewing is not world.scheduler.running().process:
             self.violated("I13", "a session is renewed by a worker whose turn it isn't")
         for content in world.secrets.content.values():
-            kept = json.loads(content)
+            kept = json.loads(content or "{}")
             token = kept.get("access_token", "")
             if not token or "client_id" in kept or kept.get("dead_because") or not world.gopro.is_good(token):
                 continue

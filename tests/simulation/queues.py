@@ -24,6 +24,7 @@ class Message:
     visible_at: float
     receives: int = 0  # since it was sent or redriven
     handle: str = ""  # of the latest receive
+    received_at: float = 0.0
     gone: bool = False
 
 
@@ -80,6 +81,7 @@ class Sqs:
         message.receives += 1
         message.handle = f"{message.id}r{self._count}"
         queue.handles[message.handle] = message
+        message.received_at = now
         message.visible_at = now + queue.visibility
         if self.effects.faults.strike(_TWICE, "sqs.receive"):
             message.visible_at = now + 2 * self.effects.faults.chance().random()
@@ -104,8 +106,8 @@ class Sqs:
             raise refusal("InvalidParameterValue", "ChangeMessageVisibility", "The receipt handle has expired")
         if message.visible_at <= now:
             raise refusal("MessageNotInflight", "ChangeMessageVisibility")
-        if not 0 <= seconds <= _LONGEST_VISIBILITY:
-            raise refusal("InvalidParameterValue", "ChangeMessageVisibility", "0 to 43200 seconds")
+        if seconds < 0 or now + seconds > message.received_at + _LONGEST_VISIBILITY:
+            raise refusal("InvalidParameterValue", "ChangeMessageVisibility", "0 to 43200 seconds from the receive on")
         message.visible_at = now + seconds
         queue.on_visible(message.visible_at)
 

@@ -4,10 +4,10 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from awscrt import checksums
 
@@ -21,6 +21,12 @@ _WRITE = (*AWS, Fault.CONFLICT)
 _CODES = ("SlowDown", "InternalError", "ServiceUnavailable")
 _LISTED_PARTS = 3  # of a page of ListParts
 _METADATA_BYTES = 2048
+_KEY_BYTES = 1024
+_MOST_PARTS = 10_000
+
+# What a second Complete of an upload may hear. S3's documentation says that the upload is gone; S3 itself has been seen
+# to answer as it did the first time; and with `If-None-Match` there is an object at the key.
+Again = Literal["gone", "answered", "precondition"]
 
 
 @dataclass
@@ -53,16 +59,16 @@ class S3:
         *,
         smallest_part: int,
         listing_granted: bool = True,
-        precondition_first: bool = False,
+        again: Again = "gone",
     ) -> None:
         self.bucket = bucket
         self.effects = effects
         self.smallest_part = smallest_part
-        self.precondition_first = precondition_first  # whether a second Complete hears of the object, not of the upload
+        self.again = again
         self.listing_granted = listing_granted  # whether an absent key is a 404 or, as S3 hides it, a 403
         self.objects: dict[str, StoredObject] = {}
         self.uploads: dict[str, Upload] = {}
-        self.ended: dict[str, str] = {}  # upload id: "completed" or "aborted"
+        self.completed: dict[str, dict[str, Any]] = {}  # by upload id, what Complete answered
         self.on_put: list[Callable[[str, StoredObject | None, StoredObject], None]] = []  # key, before, after
         self._count = 0
 
@@ -78,14 +84,14 @@ class S3:
         self.uploads[upload.id] = upload
         return upload
 
-    def end(self, upload: Upload, how: str) -> None:
+    def end(self, upload: Upload) -> None:
         del self.uploads[upload.id]
-        self.ended[upload.id] = how
 
-    def live(self, upload_id: str, operation: str) -> Upload:
-        if upload_id not in self.uploads:
+    def live(self, key: str, upload_id: str, operation: str) -> Upload:
+        upload = self.uploads.get(upload_id)
+        if upload is None or upload.key != key:
             raise refusal("NoSuchUpload", operation)
-        return self.uploads[upload_id]
+        return upload
 
 
 class S3Client(Client):
@@ -110,12 +116,14 @@ class S3Client(Client):
             raise SimulatorError("PutObject with another ContentLength than its Body has")
 
         def apply() -> dict[str, Any]:
+            _check_key(Key, "PutObject")
             self._check_crc(body, ChecksumCRC64NVME, "PutObject")
             if IfNoneMatch and Key in self._s3.objects:
                 raise refusal("PreconditionFailed", "PutObject")
-            checksum = ChecksumCRC64NVME or _text(checksums.crc64nvme(body))
-            self._s3.put(Key, StoredObject(body, _md5(body), metadata, checksum))
-            return {"ETag": f'"{_md5(body)}"', "ChecksumCRC64NVME": checksum}
+            # Without one, boto3 sends a CRC32, and that is the one S3 keeps.
+            self._s3.put(Key, StoredObject(body, _md5(body), metadata, ChecksumCRC64NVME))
+            told = {"ChecksumCRC64NVME": ChecksumCRC64NVME} if ChecksumCRC64NVME else {}
+            return {"ETag": f'"{_md5(body)}"', **told}
 
         self._conflict("put_object", Key, conditional=bool(IfNoneMatch))
         return self._call("put_object", f"{Key} ({len(body)} bytes)", apply, Bucket)
@@ -153,6 +161,7 @@ class S3Client(Client):
         made: list[Upload] = []
 
         def apply() -> dict[str, Any]:
+            _check_key(Key, "CreateMultipartUpload")
             for lost in made:
                 lost.excuse = "the answer that named it was lost"
             made.append(self._s3.new_upload(Key, metadata, process))
@@ -177,11 +186,11 @@ class S3Client(Client):
         ChecksumCRC64NVME: str,
     ) -> dict[str, Any]:
         body = bytes(Body)
-        if ContentLength != len(body):
-            raise SimulatorError("UploadPart with another ContentLength than its Body has")
+        if ContentLength != len(body) or not 1 <= PartNumber <= _MOST_PARTS:
+            raise SimulatorError("UploadPart with another ContentLength than its Body has, or a wrong number")
 
         def apply() -> dict[str, Any]:
-            upload = self._s3.live(UploadId, "UploadPart")
+            upload = self._s3.live(Key, UploadId, "UploadPart")
             self._check_crc(body, ChecksumCRC64NVME, "UploadPart")
             upload.parts[PartNumber] = (body, _md5(body))
             return {"ETag": f'"{_md5(body)}"', "ChecksumCRC64NVME": ChecksumCRC64NVME}
@@ -198,7 +207,7 @@ class S3Client(Client):
         while more:
 
             def apply(after: int = after) -> tuple[list[dict[str, Any]], bool]:
-                parts = self._s3.live(UploadId, "ListParts").parts
+                parts = self._s3.live(Key, UploadId, "ListParts").parts
                 numbers = sorted(number for number in parts if number > after)
                 listed = [
                     {
@@ -230,38 +239,50 @@ class S3Client(Client):
         given = MultipartUpload["Parts"]
 
         def apply() -> dict[str, Any]:
-            if IfNoneMatch and self._s3.precondition_first and Key in self._s3.objects:
+            if UploadId in self._s3.completed and self._s3.again == "answered":
+                return self._s3.completed[UploadId]
+            if IfNoneMatch and self._s3.again == "precondition" and Key in self._s3.objects:
                 raise refusal("PreconditionFailed", "CompleteMultipartUpload")
-            upload = self._s3.live(UploadId, "CompleteMultipartUpload")
+            upload = self._s3.live(Key, UploadId, "CompleteMultipartUpload")
             if IfNoneMatch and Key in self._s3.objects:
                 raise refusal("PreconditionFailed", "CompleteMultipartUpload")
-            parts: list[bytes] = []
-            numbers = [part["PartNumber"] for part in given]
-            if numbers != sorted(numbers) or upload.key != Key:
-                raise refusal("InvalidPartOrder", "CompleteMultipartUpload")
-            for part in given:
-                body, etag = upload.parts.get(part["PartNumber"], (b"", ""))
-                if part["ETag"].strip('"') != etag:
-                    raise refusal("InvalidPart", "CompleteMultipartUpload")
-                parts.append(body)
-            if any(len(body) < self._s3.smallest_part for body in parts[:-1]):
-                raise refusal("EntityTooSmall", "CompleteMultipartUpload")
+            parts = self._listed(upload, given)
             whole = b"".join(parts)
             if MpuObjectSize not in (None, len(whole)):
                 raise refusal("InvalidRequest", "CompleteMultipartUpload")
             self._check_crc(whole, ChecksumCRC64NVME, "CompleteMultipartUpload")
             digest = hashlib.md5(b"".join(hashlib.md5(body).digest() for body in parts)).hexdigest()
             checksum = _text(checksums.crc64nvme(whole))
-            self._s3.end(upload, "completed")
+            self._s3.end(upload)
             self._s3.put(Key, StoredObject(whole, f"{digest}-{len(parts)}", upload.metadata, checksum))
-            return {"ETag": f'"{digest}-{len(parts)}"', "ChecksumCRC64NVME": checksum}
+            answer = {"ETag": f'"{digest}-{len(parts)}"', "ChecksumCRC64NVME": checksum}
+            self._s3.completed[UploadId] = answer
+            return answer
 
         self._conflict("complete_multipart_upload", Key, conditional=bool(IfNoneMatch))
         return self._call("complete_multipart_upload", f"{Key} {UploadId}", apply, Bucket)
 
+    def _listed(self, upload: Upload, given: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """The parts that a Complete lists."""
+        parts: list[bytes] = []
+        numbers = [part["PartNumber"] for part in given]
+        if not given:
+            raise refusal("MalformedXML", "CompleteMultipartUpload")
+        if numbers != sorted(set(numbers)):
+            raise refusal("InvalidPartOrder", "CompleteMultipartUpload")
+        for part in given:
+            body, etag = upload.parts.get(part["PartNumber"], (b"", ""))
+            crc = part.get("ChecksumCRC64NVME")
+            if part["ETag"].strip('"') != etag or crc not in (None, _text(checksums.crc64nvme(body))):
+                raise refusal("InvalidPart", "CompleteMultipartUpload")
+            parts.append(body)
+        if any(len(body) < self._s3.smallest_part for body in parts[:-1]):
+            raise refusal("EntityTooSmall", "CompleteMultipartUpload")
+        return parts
+
     def abort_multipart_upload(self, *, Bucket: str, Key: str, UploadId: str) -> dict[str, Any]:
         def apply() -> dict[str, Any]:
-            self._s3.end(self._s3.live(UploadId, "AbortMultipartUpload"), "aborted")
+            self._s3.end(self._s3.live(Key, UploadId, "AbortMultipartUpload"))
             return {}
 
         try:
@@ -291,6 +312,11 @@ class S3Client(Client):
         if size > _METADATA_BYTES or not all(value.isascii() for value in metadata.values()):
             raise SimulatorError("S3 takes 2 KB of ASCII as metadata")
         return dict(metadata)
+
+
+def _check_key(key: str, operation: str) -> None:
+    if len(key.encode()) > _KEY_BYTES:
+        raise refusal("KeyTooLongError", operation)
 
 
 def _text(crc: int) -> str:

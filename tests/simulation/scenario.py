@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from tests.simulation.faults import HIGHEST, TIMED, WEIGHTS, Fault, Planned
 from tests.simulation.gopro import CANARY, EtagKind, File, Medium, Shape, make_file
+from tests.simulation.s3 import Again
 from tests.simulation.wiring import wires
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -64,7 +65,7 @@ class Scenario:
     page_size: int
     old_handles_work: bool
     listing_granted: bool
-    precondition_first: bool
+    second_complete: Again
     foreign_fields: bool  # whether events come with fields that this version doesn't know
     redrive: bool
     abort_before_redrive: bool
@@ -145,7 +146,7 @@ def scenario(seed: int) -> Scenario:
         page_size=chance.choice((1, 2, 3, 200)),
         old_handles_work=chance.random() < 0.5,
         listing_granted=chance.random() < 0.5,
-        precondition_first=chance.random() < 0.5,
+        second_complete=chance.choice(get_args(Again)),
         foreign_fields=Fault.REDEPLOYED in timed,
         redrive=chance.random() < 0.6,
         abort_before_redrive=chance.random() < 0.3,

@@ -13,8 +13,8 @@ _T = TypeVar("_T")
 
 
 class Secrets:
-    def __init__(self, content: Mapping[str, str], effects: Effects) -> None:
-        self.content = dict(content)
+    def __init__(self, content: Mapping[str, str | None], effects: Effects) -> None:
+        self.content = dict(content)  # None: a secret that was never given a value
         self.effects = effects
         self.on_put: list[Callable[[str, str], None]] = []  # secret, content
 
@@ -25,9 +25,10 @@ class SecretsClient(Client):
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, str]:
         def apply() -> dict[str, str]:
-            if SecretId not in self._secrets.content:
+            content = self._secrets.content.get(SecretId)
+            if content is None:
                 raise refusal("ResourceNotFoundException", "GetSecretValue")
-            return {"SecretString": self._secrets.content[SecretId]}
+            return {"SecretString": content}
 
         return self._call("get_secret_value", SecretId, apply)
 

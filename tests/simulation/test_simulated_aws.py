@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.simulation.alone import SOURCE, AwsAlone
 from tests.simulation.faults import Fault
+from tests.simulation.s3 import Again
 from tests.simulation.virtual import SimulatorError
 
 KEY = {"id": "a"}
@@ -28,7 +29,7 @@ def crc(body: bytes) -> str:
 @pytest.fixture
 def aws() -> AwsAlone:
     return AwsAlone(
-        tables={"table": ["id"], "ranged": ["id", "item"]},
+        tables={"table": {"id": "S"}, "ranged": {"id": "S", "item": "N"}},
         patterns={"inbox": {"detail-type": ["Happened"], "source": [SOURCE]}},
     )
 
@@ -91,12 +92,12 @@ class TestDynamoDb:
         assert code(refused) == "ConditionalCheckFailedException"
 
     def test_update_sets_adds_and_removes(self, aws: AwsAlone) -> None:
-        aws.do(lambda: aws.dynamodb.put_item(TableName="table", Item={**KEY, "old": 1, "m": {"k": 1}}))
+        aws.do(lambda: aws.dynamodb.put_item(TableName="table", Item={**KEY, "gone": 1, "m": {"k": 1}}))
         answer = aws.do(
             lambda: aws.dynamodb.update_item(
                 TableName="table",
                 Key=KEY,
-                UpdateExpression="SET m.k = :two, fresh = if_not_exists(fresh, :two) + :one REMOVE old ADD epoch :one",
+                UpdateExpression="SET m.k = :two, fresh = if_not_exists(fresh, :two) + :one REMOVE gone ADD epoch :one",
                 ExpressionAttributeValues={":one": 1, ":two": 2},
                 ReturnValues="UPDATED_NEW",
             )
@@ -168,7 +169,7 @@ class TestDynamoDb:
             aws.do(lambda: aws.dynamodb.transact_write_items(TransactItems=actions))
 
     def test_transaction_that_is_sent_again_with_its_token_is_done_once(self) -> None:
-        aws = AwsAlone(tables={"table": ["id"]}, rates={Fault.LOST_ANSWER: 1.0})
+        aws = AwsAlone(tables={"table": {"id": "S"}}, rates={Fault.LOST_ANSWER: 1.0})
         action = {
             "Update": {
                 "TableName": "table",
@@ -182,7 +183,7 @@ class TestDynamoDb:
         assert aws.database.tables["table"].plain() == [{"id": "a", "n": 1}]
 
     def test_conditional_write_that_is_sent_again_fails_on_itself(self) -> None:
-        aws = AwsAlone(tables={"table": ["id"]}, rates={Fault.LOST_ANSWER: 1.0})
+        aws = AwsAlone(tables={"table": {"id": "S"}}, rates={Fault.LOST_ANSWER: 1.0})
         with pytest.raises(ClientError) as refused:
             aws.do(
                 lambda: aws.dynamodb.put_item(
@@ -210,7 +211,7 @@ class TestDynamoDb:
         assert [int(item["item"]) for page in pages for item in page["Items"]] == [2, 3, 5, 7, 10]
 
     def test_batch_get_leaves_keys_unprocessed_under_load(self) -> None:
-        aws = AwsAlone(tables={"table": ["id"]}, rates={Fault.UNPROCESSED: 1.0})
+        aws = AwsAlone(tables={"table": {"id": "S"}}, rates={Fault.UNPROCESSED: 1.0})
         aws.do(lambda: aws.dynamodb.put_item(TableName="table", Item=KEY))
         keys = [{"id": "a"}, {"id": "b"}]
         answer = aws.do(
@@ -408,6 +409,21 @@ class TestS3:
         assert aws.bucket.objects["key"].body == b"other"
         assert upload_id in aws.bucket.uploads
 
+    @pytest.mark.parametrize(
+        ("again", "expected"), [("gone", "NoSuchUpload"), ("answered", ""), ("precondition", "PreconditionFailed")]
+    )
+    def test_second_complete_hears_one_of_three_things(self, aws: AwsAlone, again: Again, expected: str) -> None:
+        aws.bucket.again = again
+        upload_id, parts = self.upload(aws, b"12345", b"67")
+        first = self.complete(aws, upload_id, parts, IfNoneMatch="*")
+        if expected:
+            with pytest.raises(ClientError) as refused:
+                self.complete(aws, upload_id, parts, IfNoneMatch="*")
+            assert code(refused) == expected
+        else:
+            assert self.complete(aws, upload_id, parts, IfNoneMatch="*") == first
+        assert aws.bucket.objects["key"].body == b"1234567"
+
     def test_part_that_is_too_small_is_refused_unless_it_is_the_last(self, aws: AwsAlone) -> None:
         upload_id, parts = self.upload(aws, b"1", b"2345")
         with pytest.raises(ClientError) as refused:
@@ -469,7 +485,7 @@ class TestS3:
 class TestKills:
     @pytest.mark.parametrize(("fault", "written"), [(Fault.KILL_BEFORE, 0), (Fault.KILL_AFTER, 1)])
     def test_killed_process_does_nothing_more(self, fault: Fault, written: int) -> None:
-        aws = AwsAlone(tables={"table": ["id"]}, rates={fault: 1.0})
+        aws = AwsAlone(tables={"table": {"id": "S"}}, rates={fault: 1.0})
         after: list[str] = []
 
         def work() -> None:
@@ -485,7 +501,7 @@ class TestKills:
         assert not after
 
     def test_frozen_process_goes_on_late(self) -> None:
-        aws = AwsAlone(tables={"table": ["id"]}, rates={Fault.FREEZE: 1.0})
+        aws = AwsAlone(tables={"table": {"id": "S"}}, rates={Fault.FREEZE: 1.0})
         began = aws.scheduler.now
         aws.do(lambda: aws.dynamodb.put_item(TableName="table", Item=KEY))
         assert aws.scheduler.now - began > 8

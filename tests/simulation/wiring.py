@@ -36,7 +36,7 @@ class Wires:
     """What the template says of the whole."""
 
     services: Mapping[str, ServiceWires]
-    tables: Mapping[str, Sequence[str]]  # the key attributes, by name
+    tables: Mapping[str, Mapping[str, str]]  # the key attributes and their types, by name
     bus: str
     bucket: str
     topic: str
@@ -81,7 +81,7 @@ def _read(template: Template) -> Wires:
     return Wires(
         services={name: _service(wiring) for name, wiring in template.services.items()},
         tables={
-            table.id: [key["AttributeName"] for key in table["KeySchema"]]
+            table.id: {attribute["AttributeName"]: attribute["AttributeType"] for attribute in _key(table)}
             for table in template.of_type("AWS::DynamoDB::Table")
         },
         bus=bus.id,
@@ -96,6 +96,11 @@ def _read(template: Template) -> Wires:
         catch_up=_time(schedules[outputs["CatchUpScheduleName"]]),
         outputs=outputs,
     )
+
+
+def _key(table: Resource) -> list[Mapping[str, str]]:
+    types = {attribute["AttributeName"]: attribute for attribute in table["AttributeDefinitions"]}
+    return [types[key["AttributeName"]] for key in table["KeySchema"]]
 
 
 def _service(wiring: ServiceWiring) -> ServiceWires:

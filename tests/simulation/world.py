@@ -104,7 +104,7 @@ class World:
             self.effects,
             smallest_part=SMALLEST_PART,
             listing_granted=plan.listing_granted,
-            precondition_first=plan.precondition_first,
+            again=plan.second_complete,
         )
         self.topic = Topic(wires.topic, self.effects)
         self.tables = {
@@ -296,7 +296,7 @@ class World:
         """Sends all dead letters to their inboxes again, as an operator does."""
         if self.plan.abort_before_redrive:
             for upload in list(self.s3.uploads.values()):
-                self.s3.end(upload, "aborted")
+                self.s3.end(upload)
                 self.trace.add("s3.lifecycle", f"{upload.key} {upload.id}", "")
         moved = 0
         for service in self.wires.services.values():

@@ -144,5 +144,4 @@ SCENARIOS: dict[int, Scenario] = {
 NO_TEST_YET: dict[int, str] = {
     58: "there is no command `verify` yet",
     59: "there is no command `adopt` yet",
-    60: "no run evaluates the roles' policies yet",
 }

@@ -9,7 +9,7 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate soak scenarios canary planted-bugs check static format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test simulate soak planted-bugs scenarios canary least-privilege check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -38,6 +38,9 @@ canary: setup ## look for every secret in every output of a stage where all goes
 
 planted-bugs: setup ## plant bugs into a copy of the services: does the simulator catch each?
 	$(VENV) .venv/bin/python -m tests.simulation.planted_bugs
+
+least-privilege: setup ## take each grant from each role: does something that was promised break?
+	$(VENV) .venv/bin/python -m tests.e2e.least_privilege
 
 check: setup .static/.ready ## what should pass before every commit: format, lint, types, fast tests
 	.venv/bin/ruff format --check .

@@ -188,6 +188,7 @@ def _local_up(arguments: argparse.Namespace) -> int:
         gopro_url=arguments.gopro_url,
         credentials=arguments.credentials,
         settings=dict(arguments.settings),
+        enforce_iam=arguments.iam,
     )
     brought = stage.up(wanted, say)
     if arguments.json:
@@ -334,6 +335,7 @@ def _add_local(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--set", dest="settings", action="append", default=[], type=_setting, metavar="NAME=VALUE",
         help="a setting, as `cdk deploy -c` takes it; may be repeated",
     )  # fmt: skip
+    up.add_argument("--iam", action="store_true", help="let roles and policies decide, as on AWS; over TLS")
     up.add_argument("--json", action="store_true", help="print one JSON object: where it is, and the stack's outputs")
     _command(steps, "down", _local_down, "end what `up` started, and delete it", _stage_dir())
 

@@ -19,17 +19,20 @@ class Deployment:
     session: boto3.Session
     stack_name: str
     endpoint_url: str | None = None
+    certificate: str | None = None  # a file that vouches for the endpoint, where no authority does
 
     def client(self, service: str) -> Any:
         """A boto3 client of the stack's account and region. (Any: one method for clients of ten types.)"""
         config = Config(proxies={}) if self.endpoint_url else None  # a proxy could not reach this machine's loopback
         client: Any = self.session.client  # the stubs know each service by its literal name only
-        return client(service, endpoint_url=self.endpoint_url, config=config)
+        return client(service, endpoint_url=self.endpoint_url, config=config, verify=self.certificate)
 
     def table(self, output: str) -> Any:
         """The DynamoDB table that an output of the stack names."""
         config = Config(proxies={}) if self.endpoint_url else None
-        dynamodb = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=config)
+        dynamodb = self.session.resource(
+            "dynamodb", endpoint_url=self.endpoint_url, config=config, verify=self.certificate
+        )
         return dynamodb.Table(self.outputs[output])
 
     @cached_property
@@ -62,11 +65,11 @@ def on_aws(env: str) -> Deployment:
     return Deployment(session, f"cloud-sync-{env}")
 
 
-def at_endpoint(endpoint_url: str, region: str, env: str) -> Deployment:
+def at_endpoint(endpoint_url: str, region: str, env: str, certificate: str | None = None) -> Deployment:
     """The stack of an environment on a local stage."""
     session = boto3.Session(
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106  # the emulator's, of everybody
         region_name=region,
     )
-    return Deployment(session, f"cloud-sync-{env}", endpoint_url)
+    return Deployment(session, f"cloud-sync-{env}", endpoint_url, certificate)

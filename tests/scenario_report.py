@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import NO_TEST_YET, SCENARIOS, Means
+from tests.scenarios import SCENARIOS, Means
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -115,7 +115,7 @@ def not_shown_as_required() -> dict[int, Means]:
         used = Means(0)
         for test in tests:
             used |= means_of(test)
-        if tests and scenario.by & ~used:
+        if scenario.by & ~used:
             missing[number] = scenario.by & ~used
     return missing
 
@@ -129,16 +129,14 @@ def render(endings: Mapping[str, Ending]) -> str:
     for number, scenario in sorted(SCENARIOS.items()):
         tests = [test for test, numbers in marked_tests().items() if number in numbers]
         shown_by = "<br>".join(_entry(test, endings.get(test, Ending(NOT_RUN))) for test in tests)
-        result = worst(endings.get(test, Ending(NOT_RUN)).result for test in tests) if tests else "no test yet"
+        result = worst(endings.get(test, Ending(NOT_RUN)).result for test in tests) if tests else NOT_RUN
         by = ", ".join(str(means.name) for means in scenario.by)
         rows.append(f"| {number} | {scenario.happens} | {scenario.required} | {by} | {shown_by or '—'} | {result} |\n")
-    return HEAD + "".join(rows) + FOOT + f"\n{summary(endings)}\n" + "".join(f"- {line}\n" for line in without_test())
+    return HEAD + "".join(rows) + FOOT + f"\n{summary(endings)}\n"
 
 
 def summary(endings: Mapping[str, Ending]) -> str:
-    shown = shown_by(endings)
-    missing = "" if not without_test() else " No test yet:\n"
-    return f"{len(shown)} of {len(SCENARIOS)} scenarios are shown.{missing}"
+    return f"{len(shown_by(endings))} of {len(SCENARIOS)} scenarios are shown."
 
 
 def shown_by(endings: Mapping[str, Ending]) -> dict[int, list[str]]:
@@ -152,15 +150,6 @@ def shown_by(endings: Mapping[str, Ending]) -> dict[int, list[str]]:
         for number, of_it in sorted(tests.items())
         if worst(endings.get(test, Ending(NOT_RUN)).result for test in of_it) == PASSED
     }
-
-
-def without_test() -> list[str]:
-    with_test = {number for numbers in marked_tests().values() for number in numbers}
-    return [
-        f"{number}: {scenario.happens} — {NO_TEST_YET.get(number, 'nobody has said why')}"
-        for number, scenario in sorted(SCENARIOS.items())
-        if number not in with_test
-    ]
 
 
 def worst(results: Iterable[str]) -> str:
@@ -214,8 +203,6 @@ class ScenarioReport:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("failure scenarios")
         terminalreporter.line(f"{len(shown_by(self.endings()))} of {len(SCENARIOS)} scenarios are shown: {self._path}")
-        for line in without_test():
-            terminalreporter.line(f"no test yet  {line}")
         for line in self.troubles():
             terminalreporter.line(f"did not pass  {line}")
 

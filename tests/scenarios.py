@@ -204,8 +204,3 @@ SCENARIOS: dict[int, Scenario] = {
         EMU,
     ),
 }
-
-# Why a scenario has no test: it has to be one or the other.
-NO_TEST_YET: dict[int, str] = {
-    60: "no run evaluates the roles' policies yet",
-}

@@ -15,13 +15,23 @@ _NOISE = ("Subprocess exited with error", "NOTICES", "[WARNING]")  # what the CD
 
 
 def deploy(
-    tools: DeployTools, folder: Path, *, endpoint_url: str, mark: str, context: Mapping[str, str], bootstrap: bool
+    tools: DeployTools,
+    folder: Path,
+    *,
+    endpoint_url: str,
+    certificate: Path | None,
+    mark: str,
+    context: Mapping[str, str],
+    bootstrap: bool,
 ) -> None:
     """Synthesizes the stack with this context and deploys it; logs and the assembly go to `folder` (absolute).
 
     Raises `OperatorError` with the text of the step that failed.
     """
     environment = _environment(tools, endpoint_url, mark)
+    if certificate:
+        # The first for the CDK command's own requests, the second for those that Node makes for it.
+        environment |= dict.fromkeys(("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), str(certificate))
     assembly = folder / "cdk.out"
     settings = [argument for name, value in context.items() for argument in ("-c", f"{name}={value}")]
     synth = ["synth", "--quiet", "--output", str(assembly), *settings]

@@ -18,6 +18,7 @@ What is added, each with a test in `tests/contract/test_embedded_aws.py`:
 - Lambda: a layer is unpacked once, as it is on AWS, and not anew for every worker: that took most of a cold start and a
   hundred megabytes for each.
 - X-Ray, which MiniStack has none of: traces of functions with active tracing, in `embedded_traces.py`.
+- IAM, with `AUTH=true`: what MiniStack doesn't ask roles and policies for, in `embedded_iam.py`.
 
 Everything reaches into MiniStack's internals, so it is tied to one version and refuses to start with another.
 """
@@ -36,7 +37,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib import import_module, metadata
@@ -121,13 +122,18 @@ def modules() -> tuple[Any, Any, Any, Any, Any, Any, Any]:
         "ministack.app": _APP,
         "ministack.core.responses": _RESPONSES,
     }
+    s3, eventbridge, scheduler, runtime, functions, app, responses = having(needed).values()
+    return s3, eventbridge, scheduler, runtime, functions, app, responses
+
+
+def having(needed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The modules of these names, which have these attributes. Raises `UnknownMiniStackError` that names what lacks."""
     found = {name: import_module(name) for name in needed}
     expected = [(name, attribute) for name, attributes in needed.items() for attribute in attributes]
     missing = [f"{name}.{attribute}" for name, attribute in expected if not hasattr(found[name], attribute)]
     if missing:
-        raise UnknownMiniStackError(f"MiniStack {version} lacks {', '.join(missing)}")
-    s3, eventbridge, scheduler, runtime, functions, app, responses = found.values()
-    return s3, eventbridge, scheduler, runtime, functions, app, responses
+        raise UnknownMiniStackError(f"MiniStack {MINISTACK_VERSION} lacks {', '.join(missing)}")
+    return found
 
 
 def beside(name: str) -> Any:
@@ -443,6 +449,8 @@ def main() -> None:
     """Becomes MiniStack. Ends with one clear line when the installed one is not the right one."""
     try:
         s3, eventbridge, scheduler, runtime, functions, app, responses = modules()
+        iam = beside("embedded_iam")
+        asked_by_iam = having(iam.NEEDED)
         crt = native_checksums(os.environ["AWSCRT_DIR"])
     except UnknownMiniStackError as error:
         sys.exit(f"embedded AWS: {error}. Run `make setup`.")
@@ -455,7 +463,10 @@ def main() -> None:
     LocalTimeSchedules(scheduler, eventbridge, responses)
     SharedLayers(runtime, functions, Path(tempfile.gettempdir()) / "layers")
     tracing = beside("embedded_traces")
-    tracing.install(runtime, responses, app.SERVICE_HANDLERS, tracing.Traces())
+    traces = tracing.Traces()
+    if os.environ.get("AUTH") == "true":
+        traces = tracing.Traces(iam.install(asked_by_iam, Path(os.environ["IAM_DECISIONS"])).may_trace)
+    tracing.install(runtime, responses, app.SERVICE_HANDLERS, traces)
     app.main()
 
 

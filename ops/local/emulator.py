@@ -4,10 +4,11 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import time
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ops.errors import OperatorError
 from ops.local.processes import StageProcess, start
@@ -18,36 +19,62 @@ ACCOUNT = "000000000000"
 
 _PROGRAM = Path(__file__).with_name("embedded_aws.py")
 _START_SECONDS = 30.0
+_TMP = "tmp"
 
 
-def start_emulator(tools: EmulatorTools, folder: Path, mark: str) -> tuple[StageProcess, str]:
+def start_emulator(
+    tools: EmulatorTools, folder: Path, mark: str, *, enforce_iam: bool = False
+) -> tuple[StageProcess, str]:
     """Returns the process and its endpoint URL. `folder` (absolute) takes its log, its home and its temporary files.
 
+    `enforce_iam`: calls need the permissions that they need on AWS, and the endpoint is TLS, since policies ask for it.
+    What was decided about each role is in `decisions_of(folder)`.
     Raises `OperatorError` with the end of its log when it does not come up; what may be left of it carries `mark`.
     """
     log = folder / "ministack.log"
-    for name in ("home", "tmp"):
+    for name in ("home", _TMP):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for _ in range(3):
         port = _free_port()
         environment = _environment(tools, folder, mark, port)
+        if enforce_iam:
+            environment |= {"AUTH": "true", "USE_SSL": "1", "IAM_DECISIONS": str(decisions_of(folder))}
         command: list[str | Path] = [tools.python, "-I", _PROGRAM]
         process = start("ministack", command, environment=environment, log=log, mark=mark, cwd=folder)
-        if _answers(port, mark, process):
-            return process, f"http://127.0.0.1:{port}"
+        endpoint_url = f"{'https' if enforce_iam else 'http'}://127.0.0.1:{port}"
+        if _answers(endpoint_url, mark, process, certificate_of(folder)):
+            return process, endpoint_url
         if "already in use" not in tail(log, lines=5):
             break  # else another program was quicker to take the port
     raise OperatorError(f"The emulated AWS did not start:\n{tail(log)}")
 
 
-def is_this_stage(endpoint_url: str, mark: str) -> bool:
+def certificate_of(folder: Path) -> Path:
+    """Where the emulator puts the certificate that vouches for it, which it signs itself."""
+    return folder / _TMP / "ministack-tls" / "server.crt"
+
+
+def decisions_of(folder: Path) -> Path:
+    """Where the emulator writes what it has decided about roles, as `embedded_iam.py` says."""
+    return folder / "decisions.jsonl"
+
+
+def is_this_stage(endpoint_url: str, mark: str, certificate: Path | None = None) -> bool:
     """Whether what answers there is the stage with this mark."""
-    with suppress(OSError, ValueError, http.client.HTTPException):
-        host, port = endpoint_url.removeprefix("http://").split(":")
-        with closing(http.client.HTTPConnection(host, int(port), timeout=5)) as connection:
-            connection.request("GET", "/_ministack/health")
-            return bool(json.loads(connection.getresponse().read())["edition"] == mark)
+    unanswered = suppress(OSError, ValueError, http.client.HTTPException)
+    with unanswered, closing(_connection(endpoint_url, certificate)) as connection:
+        connection.request("GET", "/_ministack/health")
+        return bool(json.loads(connection.getresponse().read())["edition"] == mark)
     return False
+
+
+def _connection(endpoint_url: str, certificate: Path | None) -> http.client.HTTPConnection:
+    parts = urlsplit(endpoint_url)
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=5)
+    trusted = ssl.create_default_context(cafile=certificate)
+    return http.client.HTTPSConnection(host, port, timeout=5, context=trusted)
 
 
 def tail(log: Path, lines: int = 30) -> str:
@@ -57,12 +84,12 @@ def tail(log: Path, lines: int = 30) -> str:
     return ""
 
 
-def _environment(tools: EmulatorTools, folder: Path, mark: str, port: int) -> Mapping[str, str]:
+def _environment(tools: EmulatorTools, folder: Path, mark: str, port: int) -> dict[str, str]:
     """All that the emulator may know of this machine. Functions inherit it: no credentials, no proxies, no CAs."""
     return {
         "PATH": os.defpath,
         "HOME": str(folder / "home"),
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": str(folder / _TMP),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": REGION,
@@ -72,10 +99,10 @@ def _environment(tools: EmulatorTools, folder: Path, mark: str, port: int) -> Ma
     }
 
 
-def _answers(port: int, mark: str, process: StageProcess) -> bool:
+def _answers(endpoint_url: str, mark: str, process: StageProcess, certificate: Path) -> bool:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.find():
-        if is_this_stage(f"http://127.0.0.1:{port}", mark):
+        if is_this_stage(endpoint_url, mark, certificate):
             return True
         time.sleep(0.1)
     return False

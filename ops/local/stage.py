@@ -21,7 +21,7 @@ from ops.deployment import Deployment, at_endpoint
 from ops.errors import OperatorError
 from ops.local.credentials import checked, read_credentials
 from ops.local.deploy import deploy
-from ops.local.emulator import ACCOUNT, REGION, is_this_stage, start_emulator, tail
+from ops.local.emulator import ACCOUNT, REGION, certificate_of, is_this_stage, start_emulator, tail
 from ops.local.processes import StageProcess, end, start
 from ops.local.toolchain import ROOT, DeployTools, EmulatorTools
 
@@ -49,8 +49,18 @@ class Stage:
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def enforces_iam(self) -> bool:
+        return self.endpoint_url.startswith("https:")
+
+    @property
+    def certificate(self) -> Path | None:
+        """What vouches for the endpoint, where it is TLS."""
+        return certificate_of(self.folder) if self.enforces_iam else None
+
+    @property
     def deployment(self) -> Deployment:
-        return at_endpoint(self.endpoint_url, REGION, self.env)
+        certificate = str(self.certificate) if self.certificate else None
+        return at_endpoint(self.endpoint_url, REGION, self.env, certificate)
 
     @property
     def description(self) -> dict[str, object]:
@@ -69,12 +79,12 @@ class Stage:
         return (
             f"export AWS_ENDPOINT_URL={self.endpoint_url} AWS_REGION={REGION} "
             f"AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
-        )
+        ) + (f" AWS_CA_BUNDLE={self.certificate}" if self.certificate else "")
 
     @property
     def is_up(self) -> bool:
         """Whether it is deployed, runs, and is what answers at its address."""
-        return bool(self.outputs) and is_this_stage(self.endpoint_url, self.mark)
+        return bool(self.outputs) and is_this_stage(self.endpoint_url, self.mark, self.certificate)
 
     def process(self, name: str) -> StageProcess | None:
         """The recorded process of this name that still runs."""
@@ -94,6 +104,7 @@ class Wanted:
     credentials: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     fresh: bool = False  # refuse to go on with a stage that runs already
+    enforce_iam: bool = False  # evaluate roles and policies as AWS does, over TLS
 
 
 def up(wanted: Wanted, say: Say) -> Stage:
@@ -111,11 +122,15 @@ def up(wanted: Wanted, say: Say) -> Stage:
                 f"The stage in {folder} still runs. End it first: "
                 f".venv/bin/cloud-sync local down --stage-dir {wanted.folder}"
             )
+        if before and wanted.enforce_iam and not before.enforces_iam:
+            raise OperatorError(f"The stage in {folder} runs without IAM. End it first, with `local down`.")
         stage = before or _fresh(folder)
         try:
             if before is None:
                 say("starting the emulated AWS")
-                process, endpoint_url = start_emulator(emulator_tools, folder, stage.mark)
+                process, endpoint_url = start_emulator(
+                    emulator_tools, folder, stage.mark, enforce_iam=wanted.enforce_iam
+                )
                 stage = _saved(replace(stage.with_process(process), endpoint_url=endpoint_url))
             stage, offered = _with_gopro(stage, wanted, say)
             say("deploying the stack" if before is None else "deploying what has changed")
@@ -125,6 +140,7 @@ def up(wanted: Wanted, say: Say) -> Stage:
                 deploy_tools,
                 folder,
                 endpoint_url=stage.endpoint_url,
+                certificate=stage.certificate,
                 mark=stage.mark,
                 context=context,
                 bootstrap=before is None,
@@ -176,7 +192,7 @@ def _running(folder: Path) -> Stage | None:
             raise OperatorError(f"{folder} is not empty and holds no local stage; choose another --stage-dir.")
         return None
     stage = load(folder)
-    if stage.process("ministack") and is_this_stage(stage.endpoint_url, stage.mark):
+    if stage.process("ministack") and is_this_stage(stage.endpoint_url, stage.mark, stage.certificate):
         return stage
     end(stage.processes, stage.mark)
     _empty(folder)

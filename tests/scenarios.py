@@ -129,7 +129,10 @@ SCENARIOS: dict[int, Scenario] = {
         "Clocks are five minutes apart, or a capture date makes no sense",
         "At most one worker completes a medium, and its key has a date to fall back on",
     ),
-    55: Scenario("The credentials secret is empty or malformed", "The failure names the secret and the fix"),
+    55: Scenario(
+        "The credentials secret is missing, empty, malformed or to be deleted",
+        "The failure names the secret and the fix",
+    ),
     56: Scenario("Tokens, passwords and signed URLs pass through everything", "No output shows any of them"),
     57: Scenario("The archive of events is replayed over a closed sync", "Nothing changes"),
     58: Scenario("An object is removed by hand", "`verify` reports it, and it is fetched again only when asked for"),

@@ -191,7 +191,11 @@ SCENARIOS: dict[int, Scenario] = {
         "At most one worker completes a medium, and its key has a date to fall back on",
         SIM,
     ),
-    55: Scenario("The credentials secret is empty or malformed", "The failure names the secret and the fix", EMU),
+    55: Scenario(
+        "The credentials secret is missing, empty, malformed or to be deleted",
+        "The failure names the secret and the fix",
+        EMU,
+    ),
     56: Scenario("Tokens, passwords and signed URLs pass through everything", "No output shows any of them", EMU),
     57: Scenario("The archive of events is replayed over a closed sync", "Nothing changes", SIM),
     58: Scenario(

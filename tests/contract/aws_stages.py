@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -28,6 +28,7 @@ from tests.simulation.virtual import SimulatorError
 
 BUS, SECRET, EMPTY_SECRET = "bus", "secret", "empty-secret"
 DEAD_LETTERS = "dead"
+FURNITURE = ("tables", "bucket", "secrets", "queues", "bus", "topic")
 MAX_RECEIVES = 3
 OTHER_SOURCE = "cloud-sync.operator"
 TABLES: Mapping[str, Mapping[str, str]] = {  # key attributes and their types, as the template's tables have them
@@ -188,11 +189,16 @@ class BotoStage:
     visibility: int
     wait: Callable[[float], None]
     delivery_seconds: float
+    furnished: Collection[str] = FURNITURE
     topic: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     paging = MappingProxyType({"PaginationConfig": {"PageSize": 2}})
 
     def __post_init__(self) -> None:
+        for name in self.furnished:
+            getattr(self, f"_add_{name}")()
+
+    def _add_tables(self) -> None:
         for name, key in TABLES.items():
             self.clients["dynamodb"].create_table(
                 TableName=name,
@@ -203,11 +209,15 @@ class BotoStage:
                 ],
                 BillingMode="PAY_PER_REQUEST",
             )
+
+    def _add_bucket(self) -> None:
         self.clients["s3"].create_bucket(Bucket=self.bucket)
+
+    def _add_secrets(self) -> None:
         self.clients["secretsmanager"].create_secret(Name=SECRET, SecretString="{}")
         self.clients["secretsmanager"].create_secret(Name=EMPTY_SECRET)
-        self._add_queues()
-        self._add_bus()
+
+    def _add_topic(self) -> None:
         self.topic = self.clients["sns"].create_topic(Name="topic")["TopicArn"]
         arn = self._arn("notifications")
         self.clients["sns"].subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=arn)
@@ -295,7 +305,8 @@ class MotoStages:
         return self._clients.by_name
 
     @contextmanager
-    def stage(self, *, visibility: int = 30) -> Iterator[Stage]:
+    def stage(self, *, visibility: int = 30, furnished: Collection[str] = FURNITURE) -> Iterator[Stage]:
+        """`furnished`: what is needed of it."""
         ahead = [0.0]
         plain_seconds, plain_milliseconds = moto.sqs.models.unix_time, moto.sqs.models.unix_time_millis
         with (
@@ -308,7 +319,7 @@ class MotoStages:
             def wait(seconds: float) -> None:
                 ahead[0] += seconds
 
-            yield BotoStage("moto", self.SMALLEST_PART, self._clients, "bucket", visibility, wait, 0.0)
+            yield BotoStage("moto", self.SMALLEST_PART, self._clients, "bucket", visibility, wait, 0.0, furnished)
 
 
 class EmbeddedStages:

@@ -18,7 +18,7 @@ _NUMBERS = "DynamoDB's guide, data types: leading and trailing zeroes of a numbe
 _TOKEN = "API reference of TransactWriteItems: a request with the same ClientRequestToken is done once in 10 minutes"
 
 KEY = {"id": "a"}
-ITEM: Mapping[str, Any] = {**KEY, "n": 5, "s": "x", "yes": True, "m": {"k": 7, "flag": False}}
+ITEM: Mapping[str, Any] = {**KEY, "n": 5, "s": "x", "yes": True, "none": "", "zero": 0, "m": {"k": 7, "flag": False}}
 # Condition, and the values that it needs. Half of them hold for ITEM.
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "attribute_exists(n)": {},
@@ -44,6 +44,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "s > :y": {":y": "y"},
     "yes = :yes": {":yes": True},
     "yes = :one": {":one": 1},
+    "yes <> :one": {":one": 1},
     "n = :five AND s = :x": {":five": 5, ":x": "x"},
     "n = :five AND s = :y": {":five": 5, ":y": "y"},
     "n > :five OR s = :x": {":five": 5, ":x": "x"},
@@ -82,6 +83,8 @@ def items_and_what_comes_back(aws: Calls) -> None:
     Difference(of="moto", step="put_item: n < :text 1", answers={"failed with": "TypeError"},
                aws=refused("ConditionalCheckFailedException"), known_from=_COMPARISONS),
     *lax("moto", "put_item: yes = :one 1", aws=refused("ConditionalCheckFailedException"), known_from=_COMPARISONS),
+    Difference(of="moto", step="put_item: yes <> :one 1", answers=refused("ConditionalCheckFailedException"),
+               aws={}, known_from=_COMPARISONS),
 )  # fmt: skip
 def conditions(aws: Calls) -> None:
     aws.dynamodb.put_item(TableName="records", Item=ITEM)
@@ -145,6 +148,8 @@ UPDATES: Mapping[str, Mapping[str, Any]] = {
     "SET fresh = if_not_exists(fresh, :v) + :w": {":v": 100, ":w": 1},
     "SET fresh = if_not_exists(fresh, :v)": {":v": "first"},
     "SET n = if_not_exists(n, :v)": {":v": "first"},
+    "SET zero = if_not_exists(zero, :v) + :v": {":v": 2},
+    "SET none = if_not_exists(none, :v), zero = :w": {":v": "first", ":w": 0},
     "SET fresh = n": {},
     "SET n = m.k, s = n": {},  # both as they were before
     "SET m.k = :v": {":v": 8},
@@ -228,6 +233,7 @@ def mistakes_in_conditions(aws: Calls) -> None:
     put("undefined value", "n = :undefined")
     put("undefined name", "#undefined = :one", ExpressionAttributeValues={":one": 1})
     put("reserved word", "status = :one", ExpressionAttributeValues={":one": 1})
+    put("redundant parentheses", "((n = :five))", ExpressionAttributeValues={":five": 5})
     put("reserved word in a path", "m.status = :one", ExpressionAttributeValues={":one": 1})
 
 

@@ -58,6 +58,15 @@ class _Reader:
         self._at += 1
         return token
 
+    def opens_twice(self) -> bool:
+        """Whether what follows, up to the end of the parentheses just opened, stands in parentheses of its own."""
+        depth = 0
+        for place, token in enumerate(self._tokens[self._at :], self._at):
+            depth += {"(": 1, ")": -1}.get(token, 0)
+            if depth <= 0:
+                return place > self._at and self._tokens[place + 1 : place + 2] == [")"] and self.peek() == "("
+        return False
+
     def expect(self, wanted: str) -> None:
         if (found := self.next()) != wanted:
             raise SimulatorError(f"{wanted!r} expected and {found!r} found in: {self.text}")
@@ -96,6 +105,8 @@ def _single(reader: _Reader) -> Condition:
         return lambda i, n, v: not inner(i, n, v)
     if reader.peek() == "(":
         reader.next()
+        if reader.opens_twice():
+            raise ValidationError(f"The expression has redundant parentheses: {reader.text}")
         inner = _either(reader)
         reader.expect(")")
         return inner

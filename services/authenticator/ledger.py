@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -70,12 +70,20 @@ class Ledger:
             self._release(owner)
 
     def next_session_version(self, above: int) -> int:
-        """A number that no session had before, larger than `above` even if the table was lost."""
+        """A number that no session had before, larger than `above` even if the table was lost, or is an older copy."""
+        try:
+            return self._write_version("latest + :one", "latest >= :above", {":one": 1, ":above": above})
+        except self._client.exceptions.ConditionalCheckFailedException:
+            behind = "attribute_not_exists(latest) OR latest < :next"
+            return self._write_version(":next", behind, {":next": above + 1})
+
+    def _write_version(self, version: str, condition: str, values: Mapping[str, int]) -> int:
         answer = self._client.update_item(
             TableName=self._table,
             Key={"id": _VERSION},
-            UpdateExpression="SET latest = if_not_exists(latest, :above) + :one",
-            ExpressionAttributeValues={":above": above, ":one": 1},
+            UpdateExpression=f"SET latest = {version}",
+            ConditionExpression=condition,
+            ExpressionAttributeValues=values,
             ReturnValues="UPDATED_NEW",
         )
         return int(str(answer["Attributes"]["latest"]))

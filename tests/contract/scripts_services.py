@@ -178,7 +178,7 @@ def syncs_of_the_summarizer(aws: Calls) -> None:
 
 
 @script(
-    Difference(of="moto", step="update_item 1", answers={"Attributes": {"id": "session-version", "latest": 1}},
+    Difference(of="moto", step="update_item 2", answers={"Attributes": {"id": "session-version", "latest": 1}},
                aws={"Attributes": {"latest": 1}}, known_from=_UPDATED),
 )  # fmt: skip
 def ledger_of_the_authenticator(aws: Calls) -> None:

@@ -146,8 +146,8 @@ def campaign(*, start: int, count: int | None, jobs: int, minutes: float | None,
     total = Result()
 
     def until_time_is_over() -> Iterator[range]:
-        for chunk in chunks(start, count):
-            if minutes is not None and time.monotonic() - began > minutes * 60:
+        for number, chunk in enumerate(chunks(start, count)):
+            if number and minutes is not None and time.monotonic() - began > minutes * 60:
                 return
             yield chunk
 

@@ -634,6 +634,17 @@ def test_a_worker_whose_lease_ran_out_leaves_the_next_ones_alone(begun: Stage) -
     assert lease["Item"]["owner"] == {"S": "x"}
 
 
+def test_a_session_has_a_number_above_all_before_it_also_with_a_table_that_is_new_or_an_older_copy(
+    begun: Stage,
+) -> None:
+    ledger = Ledger(boto3.resource("dynamodb").meta.client, "authenticator")
+    key = {"id": {"S": "session-version"}}
+    assert [ledger.next_session_version(1), ledger.next_session_version(2)] == [2, 3]
+    assert ledger.next_session_version(7) == 8, "the table knew of 3"
+    begun.client("dynamodb").delete_item(TableName="authenticator", Key=key)
+    assert [ledger.next_session_version(8), ledger.next_session_version(2)] == [9, 10]
+
+
 def test_a_worker_without_time_does_not_wait_for_the_lease(begun: Stage) -> None:
     held_by_another_worker(begun, 600)
     assert not begun.send("SessionRejected", rejected(1))

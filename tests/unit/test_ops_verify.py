@@ -318,6 +318,17 @@ def test_a_medium_that_a_sync_took_since_it_was_read_is_left_alone(stage: Librar
     assert stage.records() == before
 
 
+def test_a_medium_that_a_sync_began_since_no_record_of_it_was_read_is_left_alone(stage: LibraryStage) -> None:
+    stage.store(medium(), b"a")
+    stage.forget("m-1", 0)
+    read = stage.stores.records("m-1")
+    assert isinstance(stage.library.take(medium()), Lease)
+    before = stage.records()
+
+    assert want_again(stage.stores, read, [Wrong(item=1, wrong="missing", occupied=False)], now=LATER) is False
+    assert stage.records() == before
+
+
 def test_a_worker_of_before_can_not_write_over_the_mark(stage: LibraryStage) -> None:
     lease = stage.store(medium(), b"a")
     stage.delete(stage.key("m-1"))

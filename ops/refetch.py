@@ -72,12 +72,11 @@ def _file(table: str, medium: MediumRecords, wrong: Wrong) -> dict[str, Any]:
             "TableName": table,
             "Key": {"media_id": medium.media_id, "item": wrong.item},
             "UpdateExpression": "SET #status = :missing, #key = :key",
-            "ConditionExpression": "#status = :stored AND #key = :seen",
+            "ConditionExpression": "#status = :stored",
             "ExpressionAttributeNames": {"#status": "status", "#key": "key"},
             "ExpressionAttributeValues": {
                 ":missing": MISSING,
                 ":stored": STORED,
-                ":seen": key,
                 ":key": other_key(key, str(record["origin_etag"])) if wrong.occupied else key,
             },
         }

@@ -119,6 +119,18 @@ def test_of_a_medium_with_an_object_that_says_too_little_nothing_is_written(stag
     assert stage.records() == {}
 
 
+def test_a_mediums_own_record_is_not_guessed_from_objects_that_say_too_little(stage: LibraryStage) -> None:
+    event = medium(item_count=2)
+    stage.store(event, b"a", b"b")
+    for item, body in ((1, b"a"), (2, b"b")):
+        stage.put(event, body, item=item, key=stage.key("m-1", item), without=["files"])
+    stage.forget("m-1", 0)
+    before = stage.records()
+
+    assert stage.adopt() == Adopted(objects=2, known=2, unsettled=1)
+    assert stage.records() == before
+
+
 def test_a_file_that_the_table_has_and_the_bucket_has_not_keeps_its_medium_from_being_stored(
     stage: LibraryStage,
 ) -> None:

@@ -47,6 +47,15 @@ def test_what_is_all_there_is_counted(stage: LibraryStage) -> None:
     ]
 
 
+def test_a_medium_whose_records_are_on_several_pages_is_looked_at_once(stage: LibraryStage) -> None:
+    for item in range(6):
+        stage.dynamodb.put_item(TableName=TABLE, Item={"media_id": "m-1", "item": item, "reason": "x" * 350_000})
+    assert len(list(stage.dynamodb.get_paginator("scan").paginate(TableName=TABLE))) > 1
+
+    assert list(stage.stores.media_ids()) == ["m-1"]
+    assert len(stage.stores.records("m-1").files) == 5
+
+
 def test_an_empty_table_beside_an_empty_bucket_is_in_order(stage: LibraryStage) -> None:
     assert stage.verify() == []
     assert next(stage.verification.totals()) == "0 media stored in 0 files, 0 bytes; proof: none"
@@ -315,6 +324,17 @@ def test_a_medium_that_a_sync_took_since_it_was_read_is_left_alone(stage: Librar
     wrong = [Wrong(item=1, wrong="missing", occupied=False)]
 
     assert want_again(stage.stores, read, wrong, now=LATER) is False
+    assert stage.records() == before
+
+
+def test_a_medium_that_a_sync_began_since_no_record_of_it_was_read_is_left_alone(stage: LibraryStage) -> None:
+    stage.store(medium(), b"a")
+    stage.forget("m-1", 0)
+    read = stage.stores.records("m-1")
+    assert isinstance(stage.library.take(medium()), Lease)
+    before = stage.records()
+
+    assert want_again(stage.stores, read, [Wrong(item=1, wrong="missing", occupied=False)], now=LATER) is False
     assert stage.records() == before
 
 

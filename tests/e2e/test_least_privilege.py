@@ -62,6 +62,16 @@ def test_a_grant_that_is_taken_away_is_missed(
 
 
 @pytest.mark.scenario(60)
+def test_a_grant_that_nobody_misses_is_told_apart(guarded: Stage, roles: Roles, known: Mapping[str, Told]) -> None:
+    """Else everything would pass for needed: what no promise depends on is used, and is found to be superfluous."""
+    story = next(iter(STORIES))
+    for action in least_privilege.NOT_SHOWN:
+        grant = only_grant(roles, "lister", action)
+        assert used([grant], known[story].decisions)
+        assert least_privilege.without(guarded, roles, grant, {story: known[story]}).broken == ""
+
+
+@pytest.mark.scenario(60)
 def test_no_service_can_publish_under_the_source_of_another(guarded: Stage, known: Mapping[str, Told]) -> None:
     said = least_privilege.foreign_sources(guarded)
     assert len(said) == 24

@@ -100,6 +100,11 @@ def test_another_key_for_a_version_is_marked_by_its_etag(folder: str, name: str)
     )
 
 
+def test_a_plain_id_of_up_to_64_characters_is_the_folder() -> None:
+    folders = [object_key(medium(media_id="x" * n), item=1, name="a", taken=()).split("/")[4] for n in (64, 65)]
+    assert folders == ["x" * 64, f"{'x' * 48}-{sha256(b'x' * 65).hexdigest()[:12]}"]
+
+
 def test_an_id_that_is_not_plain_keeps_what_is_and_has_a_mark_of_its_own() -> None:
     media_id = "A-z_09/ü" + "x" * 80
     mark = sha256(media_id.encode()).hexdigest()[:12]

@@ -1,6 +1,7 @@
 """Which files are originals: every shape of GoPro's download listing, and every trap in it."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -48,23 +49,33 @@ def test_a_chaptered_video_is_all_of_its_sources_in_order_with_their_own_names()
 
 
 def test_where_chapters_are_not_numbered_the_number_in_the_path_counts() -> None:
-    chapters = [entry(f"source/default/{n}.mp4", label="source") for n in (2, 1)]
+    chapters = [entry(f"source/default/{n}.mp4", label="source") for n in (12, 1)]
     found = read_manifest(listing(variations=chapters), item_count=2)
-    assert [(o.number, o.origin) for o in found.originals] == [(1, "source/default/1"), (2, "source/default/2")]
-    assert paths(found) == ["source/default/1.mp4", "source/default/2.mp4"]
+    assert [(o.number, o.origin) for o in found.originals] == [(1, "source/default/1"), (12, "source/default/12")]
+    assert paths(found) == ["source/default/1.mp4", "source/default/12.mp4"]
 
 
 def test_where_nothing_numbers_the_files_their_order_does() -> None:
-    files = [entry(path, label="source") for path in ("z", "y.mp4", "x/1a.mp4")]
-    found = read_manifest(listing(variations=files), item_count=3)
-    assert [(o.number, o.origin) for o in found.originals] == [(n, f"source/default/{n}") for n in (1, 2, 3)]
-    assert paths(found) == ["z", "y.mp4", "x/1a.mp4"]
+    names = ["z", "GX07.mp4", "x/9a.mp4", "8.tar.gz"]
+    found = read_manifest(listing(variations=[entry(name, label="source") for name in names]), item_count=4)
+    assert [(o.number, o.origin) for o in found.originals] == [(n, f"source/default/{n}") for n in (1, 2, 3, 4)]
+    assert paths(found) == names
 
 
 def test_a_file_is_called_as_its_url_says_and_else_as_the_listing_does() -> None:
     named, nameless = entry("1.mp4", name="GX010639%20b.MP4 ", label="source"), entry("2.mp4", label="source")
     found = read_manifest(listing(variations=[named, nameless]), item_count=2)
     assert [original.name for original in found.originals] == ["GX010639 b.MP4", "GX010639.MP4"]
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    ['attachment; filename="a b.MP4"', "attachment; FILENAME=a b.MP4", "attachment; filename*=UTF-8''a%20b.MP4; x=y"],
+)
+def test_a_file_name_is_read_in_each_form_that_a_disposition_has(disposition: str) -> None:
+    source = entry("1.mp4", label="source")
+    source["url"] += f"&response-content-disposition={quote(disposition)}"
+    assert read_manifest(listing(variations=[source]), item_count=1).originals[0].name == "a b.MP4"
 
 
 def test_a_burst_is_every_file_and_not_its_cover() -> None:

@@ -39,6 +39,8 @@ def test_the_part_size_is_one_that_gives_the_origins_number_of_parts_if_one_fits
         (16 * MIB + 1, 2, 64 * MIB, 10 * MIB),
         (40 * MIB, 2, 20 * MIB, 20 * MIB),
         (40 * MIB, 2, 20 * MIB - 1, 8 * MIB),
+        (50 * MIB, 2, 64 * MIB, 25 * MIB),
+        (1024 * MIB, 2, 512 * MIB, 512 * MIB),
         (5 * MIB, 1, 64 * MIB, 5 * MIB),
         (10 * MIB, 3, 64 * MIB, 8 * MIB),
         (9 * MIB, 3, 64 * MIB, 8 * MIB),

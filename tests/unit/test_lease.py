@@ -1,6 +1,7 @@
 """Leases and epochs of the library table."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.downloader.lease import LEASE, AlreadyStored, Busy, Lease, Library
 from services.shared.errors import TransientError
 from services.shared.events import MediaDiscovered
 from services.shared.inbox import Fenced, Heartbeat
-from services.shared.library import STORED, medium_records
+from services.shared.library import DOWNLOADING, STORED, medium_records
 
 TABLE = "library"
 
@@ -69,6 +70,60 @@ def test_a_medium_under_a_live_lease_is_busy_and_after_its_end_it_is_not(library
     assert busy.seconds_left == LEASE.total_seconds()
     clock.now += LEASE
     assert taken(library, medium("s-2")).epoch == first.epoch + 1
+
+
+@pytest.mark.parametrize("captured_at", ["2026-01-30T21:08:11Z", None])
+def test_taking_a_medium_writes_down_what_it_is_who_has_it_and_until_when(
+    library: Library, clock: Clock, client: Any, captured_at: str | None
+) -> None:
+    event = replace(medium(), captured_at=captured_at)
+    library.failed(taken(library, event), "why")
+    lease = taken(library, replace(event, sync_id="s-2"))
+    record = medium_records(client, TABLE, ["m-1"])["m-1"]
+    assert lease == Lease(media_id="m-1", epoch=2)
+    assert {name: value for name, value in record.items() if name != "failed_at"} == {
+        "media_id": "m-1",
+        "item": 0,
+        "status": DOWNLOADING,
+        "epoch": 2,
+        "lease_until": int((clock.now + LEASE).timestamp()),
+        "tried_at": "2026-11-23T02:00:00Z",
+        "sync_id": "s-2",
+        "filename": "GX010123.MP4",
+        "captured_at": captured_at or "",
+    }
+
+
+class Refusing:
+    """A client that refuses to write, and reads this of the medium."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+        self.asked: list[dict[str, Any]] = []
+
+    def update_item(self, **_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "ConditionalCheckFailedException", "Message": ""}}, "UpdateItem")
+
+    def get_item(self, **request: Any) -> Any:
+        self.asked.append(request)
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds_left"),
+    [({"Item": {"lease_until": 50}}, 50), ({"Item": {"lease_until": -9}}, 1), ({"Item": {}}, 1), ({}, 1)],
+    ids=["a live lease", "one that has just ended", "one that was just given up", "a record that has just gone"],
+)
+def test_a_medium_that_can_not_be_had_is_busy_for_a_second_at_least(
+    clock: Clock, answer: dict[str, Any], seconds_left: float
+) -> None:
+    answer = {
+        name: {key: int(clock.now.timestamp()) + value for key, value in item.items()} for name, item in answer.items()
+    }
+    client = Refusing(answer)
+    library = Library(client, TABLE, now=clock, sleep=lambda _: None)  # type: ignore[arg-type]
+    assert library.take(medium()) == Busy(seconds_left=seconds_left)
+    assert client.asked == [{"TableName": TABLE, "Key": {"media_id": "m-1", "item": 0}, "ConsistentRead": True}]
 
 
 def test_a_lease_ends_before_a_killed_workers_message_is_visible_again() -> None:

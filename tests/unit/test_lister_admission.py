@@ -86,6 +86,11 @@ def test_those_never_tried_come_first_and_the_oldest_of_them_foremost() -> None:
     assert ids(admission) == ["old", "new", "tried"]
 
 
+def test_one_of_which_nobody_knows_when_it_was_taken_comes_before_the_oldest() -> None:
+    media = [medium("a", captured_at="0001-01-01T00:00:00Z"), medium("b", captured_at=None)]
+    assert ids(decided(media)) == ["b", "a"]
+
+
 def test_those_that_failed_come_least_recently_tried_first() -> None:
     records = {
         "a": {"status": "FAILED", "tried_at": "2026-01-03T00:00:00Z"},

@@ -19,7 +19,7 @@ from services.shared.events import (
     detail,
 )
 from services.summarizer.closing import amend, announced_event, close, closing_event, is_past, why_to_close
-from services.summarizer.sync import ClosedBecause, Sync
+from services.summarizer.sync import Announcement, ClosedBecause, Quiet, Sync
 
 NOW = BEGIN + timedelta(hours=1)
 REVOKED = AuthenticationFailed(sync_id=SYNC, reason="the refresh token was revoked", remedy="Sign in again.")
@@ -101,6 +101,24 @@ def test_a_partial_failure_is_a_completed_sync_with_failures_in_it() -> None:
     assert event.bytes == 20
 
 
+def test_a_summary_says_what_the_listing_counted_and_warned_of() -> None:
+    listing = listed(1, listed=19, stored=8, pending=2, deferred=6, warnings=("shrank",))
+    event = closing_event(closed([requested(), listing, downloaded("m0", already_stored=True)], "complete"))
+    assert (event.sync_id, event.discovered, event.listed, event.stored) == (SYNC, 1, 19, 8)
+    assert (event.pending, event.deferred, event.warnings) == (2, 6, ("shrank",))
+    assert (event.downloaded, event.already_stored, event.bytes) == (1, 1, 0)
+
+
+def test_a_closed_sync_is_to_be_announced_and_looked_at_by_the_review() -> None:
+    known_so_far = known(*a_sync_of(1), downloaded("m0"))
+    watched = replace(known_so_far, quiet=Quiet(version=1, reviewed_at=""), unsettled=False)
+    sync = close(watched, [], "complete", now=NOW, deadline=timedelta(hours=12))
+    assert (sync.state, sync.is_open, sync.version) == ("CLOSED", False, known_so_far.version + 1)
+    assert (sync.closed_because, sync.outcome, sync.quiet) == ("complete", "completed", None)
+    assert (sync.announcement, sync.unsettled) == (Announcement(), True)
+    assert announced_event(sync) == closing_event(sync)
+
+
 def test_a_sync_in_which_all_is_stored_is_completed() -> None:
     event = closing_event(closed([*a_sync_of(1), downloaded("m0")], "complete"))
     assert (event.outcome, event.failures, event.reason, event.remedy) == ("completed", (), "", "")
@@ -136,6 +154,11 @@ def test_a_sync_closed_before_its_end_names_what_is_outstanding(because: ClosedB
     ]
     assert event.failures_total == 2
     assert event.reason
+
+
+def test_media_that_failed_are_named_before_those_without_a_result() -> None:
+    event = closing_event(closed([*a_sync_of(2), failed("m1", "gone")], "stalled"))
+    assert [failure.media_id for failure in event.failures] == ["m1", "m0"]
 
 
 def test_a_session_that_failed_after_the_listing_is_why_the_outstanding_media_failed() -> None:
@@ -197,11 +220,16 @@ def test_amendments_are_numbered_and_each_tells_only_what_is_new() -> None:
     assert table.sync is not None
     table.sync = close(table.sync, list(table.media.values()), "stalled", now=NOW, deadline=timedelta(hours=12))
     before: Any = table.sync.summary
+    versions = [table.sync.version]
     first = amendments(table, downloaded("m0"))
+    versions.append(table.sync.version)
     second = amendments(table, downloaded("m2"), failed("m3"))
+    versions.append(table.sync.version)
+    assert versions == [versions[0] + 2 * n for n in range(3)], "each by a fact and its amendment"
     assert (first.number, first.recovered, first.failed) == (1, ("m0",), ())
     assert (second.number, second.recovered, second.failed) == (2, ("m2",), ("m3",))
     assert first.event_id != second.event_id
+    assert (first.sync_id, first.summary_id) == (SYNC, closing_event(table.sync).summary_id)
     assert table.sync.summary == before
 
 

@@ -190,9 +190,10 @@ def test_what_another_sync_stored_is_downloaded_but_adds_no_bytes() -> None:
 
 
 def test_a_result_heard_before_its_discovery_gets_its_name_later() -> None:
-    table = after([failed("m0", "gone")], [discovered("m0", filename="a.mp4", size=7)])
+    table = after([failed("m0", "gone")], [discovered("m0", filename="a.mp4", size=7, item_count=3)])
     medium = table.media["m0"]
     assert (medium.state, medium.reason, medium.filename, medium.size) == ("FAILED", "gone", "a.mp4", 7)
+    assert medium.item_count == 3
 
 
 @pytest.mark.parametrize(
@@ -228,6 +229,13 @@ def test_the_catch_up_changes_nothing_of_a_known_sync() -> None:
     assert table.take([requested(occurred_at=iso(BEGIN + timedelta(hours=2, minutes=15)))]) is None
 
 
+@pytest.mark.parametrize(("said", "kept"), [("", "manual"), ("by hand", "by hand"), ("x" * 50, "x" * 40)])
+def test_a_trigger_is_what_the_request_says_cut_short(said: str, kept: str) -> None:
+    sync = after([requested(trigger=said)]).sync
+    assert sync is not None
+    assert sync.trigger == kept
+
+
 @pytest.mark.scenario(54)
 @pytest.mark.parametrize("nonsense", ["", "yesterday", "2026-11-23T01:00:00", "2099-01-01T00:00:00Z"])
 def test_a_time_that_is_no_time_or_is_yet_to_come_counts_as_now(nonsense: str) -> None:
@@ -240,6 +248,55 @@ def test_the_expected_number_never_changes_once_it_is_known() -> None:
     table = after([listed(3)], [listed(5)])
     assert table.sync is not None
     assert table.sync.expected == 3
+
+
+def test_a_sync_keeps_what_its_listing_counted_and_warned_of() -> None:
+    sync = after([listed(3, listed=19, stored=8, pending=2, deferred=6, warnings=("shrank", "short"))]).sync
+    assert sync is not None
+    assert (sync.expected, sync.listed, sync.stored, sync.pending, sync.deferred) == (3, 19, 8, 2, 6)
+    assert sync.warnings == ("shrank", "short")
+
+
+def test_a_result_says_under_which_lease_it_was_had_how_long_that_took_and_what_went_wrong() -> None:
+    media = after([downloaded("m0", epoch=3, seconds=1.23456), failed("m1", "", epoch=2)]).media
+    assert (media["m0"].epoch, media["m0"].seconds) == (3, 1.235)
+    assert (media["m1"].epoch, media["m1"].reason) == (2, "unknown")
+
+
+def test_the_later_of_two_failures_stands() -> None:
+    for order in ([1, 2], [2, 1]):
+        medium = after(*[[failed("m0", f"try {epoch}", epoch=epoch)] for epoch in order]).media["m0"]
+        assert (medium.epoch, medium.reason) == (2, "try 2")
+
+
+def test_the_newest_word_of_a_failed_session_stands_whatever_the_order() -> None:
+    words = [
+        AuthenticationFailed(sync_id=SYNC, reason="z" * 5000, remedy="wait", session_version=1, occurred_at=at(5)),
+        AuthenticationFailed(sync_id=SYNC, reason="a" * 5000, remedy="b" * 5000, session_version=2, occurred_at=at(5)),
+    ]
+    for order in (words, words[::-1]):
+        sync = after(order).sync
+        assert sync is not None
+        assert (sync.session_version, sync.session_problem, sync.session_remedy) == (2, "a" * 1000, "b" * 1000)
+
+
+def test_of_two_words_of_a_failed_listing_one_stands_whatever_the_order() -> None:
+    words = [LibraryListingFailed(sync_id=SYNC, reason=reason, occurred_at=at(5)) for reason in ("ab", "b" * 5000)]
+    for order in (words, words[::-1]):
+        sync = after(order).sync
+        assert sync is not None
+        assert sync.listing_problem == "b" * 1000
+
+
+def test_a_failure_that_does_not_say_why_has_a_reason_all_the_same() -> None:
+    sync = after(
+        [
+            AuthenticationFailed(sync_id=SYNC, reason="", remedy="", occurred_at=at(5)),
+            LibraryListingFailed(sync_id=SYNC, reason="", occurred_at=at(5)),
+        ]
+    ).sync
+    assert sync is not None
+    assert (sync.session_problem, sync.listing_problem) == ("unknown", "unknown")
 
 
 def test_a_medium_keeps_the_name_under_which_it_was_discovered() -> None:
@@ -290,6 +347,15 @@ class TestAfterTheClose:
         table.take([failed("m1", "still gone", epoch=2)])
         assert table.sync is not None
         assert not table.sync.has_more_to_tell
+
+    @pytest.mark.parametrize("fact", [downloaded("m7"), failed("m7")], ids=lambda fact: type(fact).__name__)
+    def test_a_late_result_of_a_medium_never_heard_of_is_told_and_wakes_the_review(self, fact: Event) -> None:
+        table = self.closed()
+        assert table.sync is not None
+        table.sync = replace(table.sync, unsettled=False)
+        table.take([fact])
+        assert table.sync.has_more_to_tell
+        assert table.sync.unsettled is True
 
     def test_a_late_discovery_has_nothing_to_tell(self) -> None:
         table = self.closed()

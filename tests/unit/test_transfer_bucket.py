@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from awscrt import checksums
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +168,92 @@ def test_an_object_is_never_overwritten(s3: Any, etag: str) -> None:
 
 def test_what_is_not_there_is_not_found(s3: Any) -> None:
     assert Bucket(s3, BUCKET).find("gopro/none") is None
+
+
+@pytest.fixture
+def stubbed() -> Iterator[tuple[Bucket, Stubber]]:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="u", aws_secret_access_key="u")
+    with Stubber(client) as stub:
+        yield Bucket(client, BUCKET), stub
+        stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("code", ["404", "403", "NoSuchKey", "NotFound", "Forbidden"])
+def test_s3_says_in_many_ways_that_nothing_is_at_a_key(stubbed: tuple[Bucket, Stubber], code: str) -> None:
+    bucket, stub = stubbed
+    stub.add_client_error("head_object", service_error_code=code)
+    assert bucket.find(KEY) is None
+
+
+def test_an_object_that_can_not_be_asked_for_is_not_taken_for_absent(stubbed: tuple[Bucket, Stubber]) -> None:
+    bucket, stub = stubbed
+    stub.add_client_error("head_object", service_error_code="SlowDown")
+    with pytest.raises(ClientError, match="SlowDown"):
+        bucket.find(KEY)
+
+
+@pytest.mark.parametrize("crc", ["AAAAAAAAAAE=", ""])
+def test_an_object_is_told_as_s3_knows_it(stubbed: tuple[Bucket, Stubber], crc: str) -> None:
+    bucket, stub = stubbed
+    about = {"ContentLength": 3, "ETag": '"X-1"', "Metadata": METADATA, **({"ChecksumCRC64NVME": crc} if crc else {})}
+    stub.add_response("head_object", about, {"Bucket": BUCKET, "Key": KEY, "ChecksumMode": "ENABLED"})
+    assert bucket.find(KEY) == StoredObject(key=KEY, size=3, etag="X-1", checksum=crc, metadata=METADATA)
+
+
+def test_an_upload_that_can_not_be_given_up_is_not_taken_for_gone(stubbed: tuple[Bucket, Stubber]) -> None:
+    bucket, stub = stubbed
+    stub.add_client_error("abort_multipart_upload", service_error_code="SlowDown")
+    with pytest.raises(ClientError, match="SlowDown"):
+        bucket.abort(KEY, "u")
+
+
+def test_an_upload_whose_parts_can_not_be_listed_is_not_taken_for_gone(stubbed: tuple[Bucket, Stubber]) -> None:
+    bucket, stub = stubbed
+    stub.add_client_error("list_parts", service_error_code="SlowDown")
+    with pytest.raises(ClientError, match="SlowDown"):
+        bucket.resume("u", KEY, Version(size=9, etag=""), part_size=SMALLEST_PART)
+
+
+def test_of_an_upload_those_parts_count_that_are_of_their_file(stubbed: tuple[Bucket, Stubber]) -> None:
+    bucket, stub = stubbed
+    about = {"Bucket": BUCKET, "Key": KEY, "UploadId": "u"}
+    first = {"PartNumber": 1, "Size": 5, "ETag": "one", "ChecksumCRC64NVME": "AAAAAAAAAQI="}
+    other = {"PartNumber": 2, "Size": 4, "ETag": "cut short"}
+    last = {"PartNumber": 3, "Size": 1, "ETag": "three"}
+    beyond = {"PartNumber": 4, "Size": -4, "ETag": "none of the file's"}
+    pages: list[dict[str, Any]] = [{"Parts": [first, other]}, {}, {"Parts": [last, beyond]}]
+    for number, page in enumerate(pages):
+        more = number < len(pages) - 1
+        after = {"PartNumberMarker": number} if number else {}
+        stub.add_response(
+            "list_parts", {**page, "IsTruncated": more, "NextPartNumberMarker": number + 1}, {**about, **after}
+        )
+    version = Version(size=11, etag="e")
+    upload = bucket.resume("u", KEY, version, part_size=5)
+    assert upload == Upload(
+        upload_id="u",
+        key=KEY,
+        version=version,
+        part_size=5,
+        parts={1: Part(etag="one", size=5, crc=258), 3: Part(etag="three", size=1, crc=None)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "lengths"), [(0, [0]), (1, [1]), (5, [5]), (6, [5, 1]), (10, [5, 5]), (12, [5, 5, 2])]
+)
+def test_all_parts_have_the_size_of_a_part_but_the_last_which_has_the_rest(size: int, lengths: list[int]) -> None:
+    upload = Upload(upload_id="u", key=KEY, version=Version(size=size, etag=""), part_size=5)
+    assert [upload.length_of(number) for number in range(1, upload.part_count + 1)] == lengths
+
+
+@pytest.mark.parametrize(
+    ("etag", "of_the_origin", "proof"),
+    [("e", "e", ORIGIN_ETAG), ("e", "f", LENGTH), ("", "", LENGTH), ("e", "", LENGTH)],
+)
+def test_only_the_etag_that_the_origin_has_proves_a_copy(etag: str, of_the_origin: str, proof: str) -> None:
+    object_ = StoredObject(key=KEY, size=3, etag=etag, checksum="", metadata={})
+    assert object_.proof(Version(size=3, etag=of_the_origin)) == proof
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=9))

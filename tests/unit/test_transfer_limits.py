@@ -31,6 +31,46 @@ def test_the_part_size_is_one_that_gives_the_origins_number_of_parts_if_one_fits
 
 
 @pytest.mark.parametrize(
+    ("size", "parts", "memory", "part_size"),
+    [
+        # cut as the origin, if by a usual size
+        (10 * MIB, 2, 64 * MIB, 5 * MIB),
+        (16 * MIB, 2, 64 * MIB, 8 * MIB),
+        (16 * MIB + 1, 2, 64 * MIB, 10 * MIB),
+        (40 * MIB, 2, 20 * MIB, 20 * MIB),
+        (40 * MIB, 2, 20 * MIB - 1, 8 * MIB),
+        (50 * MIB, 2, 64 * MIB, 25 * MIB),
+        (1024 * MIB, 2, 512 * MIB, 512 * MIB),
+        (5 * MIB, 1, 64 * MIB, 5 * MIB),
+        (10 * MIB, 3, 64 * MIB, 8 * MIB),
+        (9 * MIB, 3, 64 * MIB, 8 * MIB),
+        (9_000 * 8 * MIB, 9_000, 64 * MIB, 8 * MIB),
+        (9_001 * 8 * MIB, 9_001, 64 * MIB, 16 * MIB),
+        # and else by our own
+        (256 * MIB - 1, 0, 64 * MIB, 8 * MIB),
+        (256 * MIB, 0, 64 * MIB, 16 * MIB),
+        (9_000 * 16 * MIB, 0, 64 * MIB, 16 * MIB),
+        (9_000 * 16 * MIB + 1, 0, 64 * MIB, 17 * MIB),
+        # within the memory, but for S3's own limits
+        (100 * MIB, 0, 6 * MIB + MIB // 2, 6 * MIB),
+        (100 * MIB, 0, 0, SMALLEST_PART),
+        (9_000 * 20 * MIB + 1, 0, 6 * MIB, 20 * MIB + 1),
+    ],
+)
+def test_how_large_a_part_is(size: int, parts: int, memory: int, part_size: int) -> None:
+    etag = f"abc-{parts}" if parts else "abc"
+    assert Limits(memory_bytes=memory).part_size(Version(size=size, etag=etag)) == part_size
+
+
+@pytest.mark.parametrize(
+    ("connections", "memory", "in_hand"),
+    [(1, 64, 2), (4, 64, 5), (5, 64, 7), (8, 80, 10), (8, 40, 5), (8, 39, 4), (8, 8, 1), (8, 7, 1), (8, -9, 1)],
+)
+def test_how_many_parts_are_in_hand(connections: int, memory: int, in_hand: int) -> None:
+    assert Limits(connections=connections, memory_bytes=memory * MIB).parts_in_hand(8 * MIB) == in_hand
+
+
+@pytest.mark.parametrize(
     ("size", "etag", "in_one"),
     [
         (0, "", True),

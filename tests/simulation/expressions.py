@@ -323,6 +323,15 @@ def _assign(item: Item, path: tuple[str, ...], names: Names, value: Any) -> Attr
     return steps
 
 
+@cache
+def partition(text: str, key: str) -> str:
+    """The value in a key condition that says which partition it is about, as DynamoDB wants every one to say."""
+    match = re.match(rf"{key} = (:\w+)(?: AND |$)", text)
+    if not match:
+        raise SimulatorError(f"a key condition that doesn't begin with the partition: {text}")
+    return match[1]
+
+
 _USED = re.compile(r"[#:]\w+")
 
 

@@ -49,7 +49,9 @@ class Function:
         self.wires = wires
         self.queue = queue
         self.running: list[Process] = []
-        self.processes: list[Process] = []
+        self.processes: list[Process] = []  # those that have not ended, and some that have
+        self._started = 0
+        self._swept = 0  # how many there were when those that have ended were last let go
         self.generation = 0
         self._sqs = sqs
         self._effects = effects
@@ -84,7 +86,9 @@ class Function:
     def _start(self, messages: list[Message]) -> None:
         scheduler = self._effects.scheduler
         environment = self._warm.pop() if self._warm else self._build(self.generation)
-        process = Process(f"{self.wires.name}#{len(self.processes) + 1}", skew=environment.skew, began=scheduler.now)
+        self._started += 1
+        process = Process(f"{self.wires.name}#{self._started}", skew=environment.skew, began=scheduler.now)
+        self._let_go()
         self.running.append(process)
         self.processes.append(process)
         until = scheduler.now + self.wires.timeout
@@ -106,6 +110,12 @@ class Function:
 
         scheduler.spawn(process, run)
         scheduler.at(until, self._time_out, process)
+
+    def _let_go(self) -> None:
+        """Forgets the processes that have ended, once they are many."""
+        if len(self.processes) > 2 * self._swept + 100:
+            self.processes = [process for process in self.processes if not process.ended]
+            self._swept = len(self.processes)
 
     def _end(
         self,

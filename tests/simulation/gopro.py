@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -155,8 +155,13 @@ class GoPro:
         """All media that there are or were."""
         return [*self.library.values(), *self.gone.values()]
 
+    def known(self, medium_id: str) -> list[Medium]:
+        """The media of this id that there are or were."""
+        return [state[medium_id] for state in (self.library, self.gone) if medium_id in state]
+
     def remember(self) -> None:
         """Notes what the library is from now on."""
+        self._newest_first = sorted(self.library.values(), key=lambda m: (m.created_at, m.id), reverse=True)
         self.history.append((self.effects.scheduler.now, {m.id: m.item_count for m in self.library.values()}))
 
     def is_good(self, token: str) -> bool:
@@ -256,8 +261,7 @@ class GoPro:
     def _search(self, query: Mapping[str, str]) -> Response:
         per_page, page = min(200, int(query["per_page"])), int(query["page"])
         types = set(query["type"].split(",")) if "type" in query else None
-        media = sorted(self.library.values(), key=lambda m: (m.created_at, m.id), reverse=True)
-        media = [medium for medium in media if types is None or medium.type in types]
+        media = [medium for medium in self._newest_first if types is None or medium.type in types]
         rows = [_row(medium) for medium in media[(page - 1) * per_page : page * per_page]]
         fault = self.effects.faults.strike(_PAGE, "gopro.search page") if rows else None
         if fault:
@@ -302,7 +306,7 @@ class GoPro:
         return url
 
     def _url(self, medium: Medium, origin: str, signature: str) -> str:
-        name = medium.filename or "unnamed"
+        name = quote(medium.filename or "unnamed", safe="")
         query = f"Signature={signature}&response-content-disposition=attachment%3B%20filename%3D%22{name}%22"
         return f"https://{self._host}/{medium.id}/{origin}.mp4?{query}"
 

@@ -13,6 +13,7 @@ I8   every sync closes in time, and is told   I16  every request is a sync, and 
 
 import json
 import traceback
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,7 @@ class Invariants:
         self._by_event_id: dict[str, tuple[str, str]] = {}
         self._closed: set[str] = set()
         self.listing_began: dict[str, float] = {}  # by sync id
+        self._copies: dict[tuple[str, ...], list[str]] = defaultdict(list)  # keys of objects by what they are copies of
         self.named_uploads: set[str | None] = set()  # those that a library item ever named
         self.frozen_at: dict[str, float] = {}  # by key
         # The lease for a renewal, and the mark of a sync that is being begun, rest on that: a known limit.
@@ -190,21 +192,19 @@ class Invariants:
     def _check_object(self, key: str, stored: StoredObject) -> None:
         versions = {
             (body, etag)
-            for medium in self.world.gopro.ever()
-            if medium.id == stored.metadata.get("media-id")
+            for medium in self.world.gopro.known(stored.metadata.get("media-id", ""))
             for file in medium.files
             for body, etag in file.versions
         }
         etag = stored.metadata.get("origin-etag", "")
         if (stored.body, etag) not in versions:
             self.violated("I3", f"{key} holds bytes that no version of its medium has")
-        twins = [
-            other
-            for other, twin in self.world.s3.objects.items()
-            if other != key and _mark(twin) == _mark(stored) and twin.body == stored.body
-        ]
+        mark, objects = _mark(stored), self.world.s3.objects
+        others = [other for other in self._copies[mark] if other != key and _mark(objects[other]) == mark]
+        twins = [other for other in others if objects[other].body == stored.body]
         if twins:
             self.violated("I4", f"{key} holds what {twins[0]} holds: stored twice")
+        self._copies[mark].append(key)
 
     def _on_secret(self, secret: str, content: str) -> None:
         kept = json.loads(content)

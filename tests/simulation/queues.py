@@ -2,8 +2,10 @@
 
 # ruff: noqa: N803  # arguments are named as boto3 names them
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from tests.simulation.effects import Client, Effects, refusal
@@ -25,7 +27,7 @@ class Message:
     receives: int = 0  # since it was sent or redriven
     handle: str = ""  # of the latest receive
     received_at: float = 0.0
-    gone: bool = False
+    handles: list[str] = field(default_factory=list)  # of all receives
 
 
 @dataclass
@@ -37,8 +39,9 @@ class Queue:
     visibility: float
     max_receives: int = 0  # 0: no dead letters
     dead_letters: "Queue | None" = None
-    messages: dict[str, Message] = field(default_factory=dict)
-    handles: dict[str, Message] = field(default_factory=dict)
+    messages: OrderedDict[str, Message] = field(default_factory=OrderedDict)  # whose beginning is found at once
+    handles: dict[str, Message] = field(default_factory=dict)  # of messages that are still there
+    received_most: tuple[int, str] = (0, "")  # the most receives that a message had, and its id
     on_visible: Callable[[float], None] = lambda _: None  # told when a message will be visible
 
 
@@ -49,6 +52,9 @@ class Sqs:
         self.effects = effects
         self.queues: dict[str, Queue] = {}
         self.old_handles_work = old_handles_work  # SQS promises neither
+        # Visible messages that a receive chooses from, if not all: SQS, too, asks only some of its servers.
+        self.looked_at: int | None = None
+        self.on_send: list[Callable[[Queue, Message], None]] = []
         self.dead: list[tuple[str, Message]] = []  # every message that became a dead letter, with its queue's name
         self._count = 0
 
@@ -60,13 +66,16 @@ class Sqs:
         self._count += 1
         message = Message(id=f"m{self._count}", body=body, visible_at=self.effects.scheduler.now)
         queue.messages[message.id] = message
+        for watch in self.on_send:
+            watch(queue, message)
         queue.on_visible(message.visible_at)
         return message
 
     def receive(self, queue: Queue, most: int, pick: Callable[[list[Message]], None]) -> list[Message]:
-        """Up to so many visible messages. `pick` puts them into the order in which they come."""
+        """Up to so many visible messages. `pick` puts those that are looked at into the order in which they come."""
         now = self.effects.scheduler.now
-        visible = [message for message in queue.messages.values() if message.visible_at <= now]
+        waiting = (message for message in queue.messages.values() if message.visible_at <= now)
+        visible = list(islice(waiting, self.looked_at and max(self.looked_at, most)))
         pick(visible)
         received: list[Message] = []
         for message in visible:
@@ -80,8 +89,10 @@ class Sqs:
         self._count += 1
         message.receives += 1
         message.handle = f"{message.id}r{self._count}"
+        message.handles.append(message.handle)
         queue.handles[message.handle] = message
         message.received_at = now
+        queue.received_most = max(queue.received_most, (message.receives, message.id))
         message.visible_at = now + queue.visibility
         if self.effects.faults.strike(_TWICE, "sqs.receive"):
             message.visible_at = now + 2 * self.effects.faults.chance().random()
@@ -91,8 +102,7 @@ class Sqs:
 
     def _bury(self, queue: Queue, message: Message) -> None:
         assert queue.dead_letters
-        del queue.messages[message.id]
-        message.gone = True
+        self._forget(queue, message)
         buried = self.send(queue.dead_letters, message.body)
         self.dead.append((queue.name, buried))
         self.effects.trace.add("sqs.dead letter", f"{queue.name} {message.id}", f"after {message.receives} receives")
@@ -100,7 +110,7 @@ class Sqs:
     def change_visibility(self, queue: Queue, handle: str, seconds: int) -> None:
         now = self.effects.scheduler.now
         message = queue.handles.get(handle)
-        if message is None or message.gone:
+        if message is None:
             raise refusal("InvalidParameterValue", "ChangeMessageVisibility", "The message does not exist")
         if handle != message.handle and not self.old_handles_work:
             raise refusal("InvalidParameterValue", "ChangeMessageVisibility", "The receipt handle has expired")
@@ -113,9 +123,13 @@ class Sqs:
 
     def delete(self, queue: Queue, handle: str) -> None:
         message = queue.handles.get(handle)
-        if message and not message.gone and (handle == message.handle or self.old_handles_work):
-            message.gone = True
-            queue.messages.pop(message.id, None)
+        if message and (handle == message.handle or self.old_handles_work):
+            self._forget(queue, message)
+
+    def _forget(self, queue: Queue, message: Message) -> None:
+        queue.messages.pop(message.id, None)
+        for handle in message.handles:
+            queue.handles.pop(handle, None)
 
     def counts(self, queue: Queue) -> Mapping[str, int]:
         now = self.effects.scheduler.now

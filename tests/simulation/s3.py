@@ -214,7 +214,7 @@ class S3Client(Client):
                         "PartNumber": number,
                         "Size": len(parts[number][0]),
                         "ETag": f'"{parts[number][1]}"',
-                        "ChecksumCRC64NVME": _text(checksums.crc64nvme(parts[number][0])),
+                        "ChecksumCRC64NVME": encoded_crc(checksums.crc64nvme(parts[number][0])),
                     }
                     for number in numbers[:_LISTED_PARTS]
                 ]
@@ -252,7 +252,7 @@ class S3Client(Client):
                 raise refusal("InvalidRequest", "CompleteMultipartUpload")
             self._check_crc(whole, ChecksumCRC64NVME, "CompleteMultipartUpload")
             digest = hashlib.md5(b"".join(hashlib.md5(body).digest() for body in parts)).hexdigest()
-            checksum = _text(checksums.crc64nvme(whole))
+            checksum = encoded_crc(checksums.crc64nvme(whole))
             self._s3.end(upload)
             self._s3.put(Key, StoredObject(whole, f"{digest}-{len(parts)}", upload.metadata, checksum))
             answer = {"ETag": f'"{digest}-{len(parts)}"', "ChecksumCRC64NVME": checksum}
@@ -273,7 +273,7 @@ class S3Client(Client):
         for part in given:
             body, etag = upload.parts.get(part["PartNumber"], (b"", ""))
             crc = part.get("ChecksumCRC64NVME")
-            if part["ETag"].strip('"') != etag or crc not in (None, _text(checksums.crc64nvme(body))):
+            if part["ETag"].strip('"') != etag or crc not in (None, encoded_crc(checksums.crc64nvme(body))):
                 raise refusal("InvalidPart", "CompleteMultipartUpload")
             parts.append(body)
         if any(len(body) < self._s3.smallest_part for body in parts[:-1]):
@@ -304,7 +304,7 @@ class S3Client(Client):
         return self._s3.effects.call(f"s3.{name}", subject, apply, codes=_CODES)
 
     def _check_crc(self, body: bytes, given: str, operation: str) -> None:
-        if given and given != _text(checksums.crc64nvme(body)):
+        if given and given != encoded_crc(checksums.crc64nvme(body)):
             raise refusal("BadDigest", operation)
 
     def _metadata(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -319,7 +319,8 @@ def _check_key(key: str, operation: str) -> None:
         raise refusal("KeyTooLongError", operation)
 
 
-def _text(crc: int) -> str:
+def encoded_crc(crc: int) -> str:
+    """As S3 writes it: base64."""
     return base64.b64encode(crc.to_bytes(8, "big")).decode()
 
 

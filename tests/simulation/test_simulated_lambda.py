@@ -14,6 +14,7 @@ from tests.simulation.wiring import ServiceWires
 WIRES = ServiceWires(
     name="worker",
     environment={},
+    memory_megabytes=512,
     timeout=20.0,
     inbox="inbox",
     dead_letters="dead",

@@ -35,6 +35,11 @@ class Process:
         self.frozen_until = 0.0
         self.tasks: list[Task] = []
 
+    @property
+    def ended(self) -> bool:
+        """Whether none of its tasks is left."""
+        return all(task.done for task in self.tasks)
+
 
 class Task:
     """Something that runs and waits, in turn with all others."""

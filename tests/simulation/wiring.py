@@ -21,6 +21,7 @@ class ServiceWires:
     name: str
     environment: Mapping[str, str]
     timeout: float
+    memory_megabytes: int
     inbox: str  # its URL
     dead_letters: str
     visibility: float
@@ -110,6 +111,7 @@ def _service(wiring: ServiceWiring) -> ServiceWires:
         name=wiring.name,
         environment={name: resolved(value) for name, value in wiring.environment.items()},
         timeout=float(wiring.function["Timeout"]),
+        memory_megabytes=int(wiring.function["MemorySize"]),
         inbox=wiring.inbox.id,
         dead_letters=wiring.dead_letters.id,
         visibility=float(wiring.inbox["VisibilityTimeout"]),

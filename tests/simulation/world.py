@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.simulation import loading
 from tests.simulation.bus import Accepted, Bus, EventsClient, Rule
@@ -32,7 +32,6 @@ _NEXT_NIGHT = 24 * HOUR
 _RATHER_NEW = ("camera", "expires_at", "seconds")  # fields that an older version might not write
 _LATE_FAULTS = HOUR / 2
 _LONGEST = 15 * HOUR  # from the last request; a sync has 12
-_MOST_STEPS = 400_000
 
 
 @dataclass
@@ -59,12 +58,15 @@ def run(seed: int, options: Options | None = None) -> Outcome:
 
 
 class World:
+    trace_kind: ClassVar[type[Trace]] = Trace
+    most_steps: ClassVar[int] = 400_000
+
     def __init__(self, plan: Scenario, options: Options) -> None:
         self.plan = plan
         self.options = options
         self.wires = wires()
         self.scheduler = Scheduler(plan.start)
-        self.trace = Trace(self.scheduler)
+        self.trace = self.trace_kind(self.scheduler)
         self.faults = Faults(plan.seed, plan.rates, plan.most_strikes, options.only, plan.planned)
         self.chance = random.Random(plan.seed * 2 + 1)
         self.effects = Effects(self.scheduler, self.faults, self.trace, random.Random(plan.seed * 2))
@@ -203,7 +205,7 @@ class World:
         try:
             self._begin()
             while not self._over and self.scheduler.step():
-                if len(self.trace) > _MOST_STEPS:
+                if len(self.trace) > self.most_steps:
                     self.invariants.violated("I7", "the run has no end")
                     break
             if not any(violation.invariant == "I7" for violation in self.invariants.violations):

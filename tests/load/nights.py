@@ -1,0 +1,223 @@
+"""Calm nights with many media, simulated: the reactions of the four services, and nothing that goes wrong."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from awscrt import checksums
+
+from services.shared.gopro.client import PAGE_SIZE
+from tests.load.functions import memory
+from tests.load.meter import CountingTrace, Meter, Reading
+from tests.simulation.gopro import Medium, make_file
+from tests.simulation.s3 import encoded_crc
+from tests.simulation.scenario import Action, Options, Scenario
+from tests.simulation.world import World
+
+_SEED = 1
+_BEGINS = datetime(2026, 3, 10, 1, tzinfo=UTC)  # 02:00 in the schedule's time zone
+_FIRST_CAPTURE = datetime(2020, 1, 1, tzinfo=UTC)
+_FILE_BYTES = 5  # what the simulator makes one part of
+_LOOKED_AT = 50  # messages of a queue, of which one is received
+_QUERY_ITEMS = 3000  # about what a page of 1 MB has of the media of a sync
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """One sync, from its request until all of it was told."""
+
+    listed: int
+    stored: int
+    downloaded: int
+    deferred: int
+    looks: int  # of reviews that came while it was open
+    seconds: float  # virtual, from its request to its close
+    reading: Reading
+
+    def per_medium(self, what: str) -> float:
+        """Of what was downloaded."""
+        return self.reading.counts.get(what, 0) / self.downloaded
+
+    @property
+    def cpu_per_medium(self) -> float:
+        """Seconds: of our reactions and of what simulates the rest of the world, together."""
+        return self.reading.cpu / self.downloaded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What came of the nights of one library."""
+
+    media: int
+    nights: tuple[Night, ...]
+    wrong: tuple[str, ...]  # whatever isn't as it has to be
+    largest: Mapping[str, int]  # bytes, by what it is
+    peak_memory: int  # bytes, of the whole process, with the simulated world in it
+
+
+def run(media: int, *, at_once: int | None = None, nights: int = 1) -> Run:
+    """The nights of a library of so many small media. `at_once`: the most that a sync takes on, if not the default."""
+    settings = {} if at_once is None else {"MAX_MEDIA_PER_SYNC": str(at_once)}
+    world = Nights(calm([medium(number) for number in range(media)], settings=settings, another_night=nights > 1))
+    outcome = world.run()
+    most = int(world.wires.services["lister"].environment["MAX_MEDIA_PER_SYNC"]) if at_once is None else at_once
+    wrong = [*map(str, outcome.violations), *lost(world, most=most, nights=nights)]
+    return Run(
+        media=media,
+        nights=tuple(world.nights()),
+        wrong=tuple(wrong),
+        largest=world.meter.largest,
+        peak_memory=memory("VmHWM"),
+    )
+
+
+def medium(number: int) -> Medium:
+    """One photo of the library; a higher number is a later one."""
+    media_id = f"6a93{number:020x}"
+    captured = f"{_FIRST_CAPTURE + timedelta(minutes=number):%Y-%m-%dT%H:%M:%SZ}"
+    return Medium(
+        id=media_id,
+        type="Photo",
+        filename=f"GOPR{number % 10_000:04}.JPG",
+        captured_at=captured,
+        created_at=captured,
+        shape="single",
+        etags="plain",
+        files=[make_file(media_id, "source/default/1", 1, _FILE_BYTES, 0, "plain")],
+        listed_size=_FILE_BYTES,
+        seconds_per_byte=0.001,
+    )
+
+
+def calm(library: list[Medium], *, settings: Mapping[str, str] | None = None, another_night: bool = False) -> Scenario:
+    """A night, or two, in which all goes well."""
+    return Scenario(
+        seed=_SEED,
+        start=_BEGINS.timestamp(),
+        library=tuple(library),
+        actions=(Action(0.0, "daily"),),
+        rates={},
+        most_strikes=0,
+        faults_until=0.0,
+        outages=(),
+        access="both",
+        lifetime=86_400,
+        url_seconds=3600.0,
+        rotates=True,
+        password_works=True,
+        skew=0.0,
+        settings=settings or {},
+        page_size=PAGE_SIZE,
+        old_handles_work=False,
+        listing_granted=False,
+        precondition_first=False,
+        foreign_fields=False,
+        redrive=False,
+        abort_before_redrive=False,
+        replay=False,
+        another_night=another_night,
+        late_faults=False,
+        name="calm",
+    )
+
+
+class Nights(World):
+    """A world whose nights are metered, each by itself."""
+
+    trace_kind = CountingTrace
+    most_steps = sys.maxsize
+
+    def __init__(self, plan: Scenario) -> None:
+        super().__init__(plan, Options())
+        self.database.page_items = _QUERY_ITEMS
+        self.sqs.looked_at = _LOOKED_AT
+        self.meter = Meter(self)
+        self._began: list[Reading] = []  # as the meter stood when each night began
+        self._readings: list[Reading] = []  # of those that are over
+
+    def nights(self) -> Iterator[Night]:
+        reviews = [event.at for event in self.events("SyncReviewDue")]
+        for event, began, reading in zip(self.events("SyncCompleted"), self._began, self._readings, strict=True):
+            data = event.read()["data"]
+            counts = {name: data[name] for name in ("listed", "stored", "downloaded", "deferred")}
+            yield Night(
+                **counts,
+                looks=sum(began.at < moment < event.at for moment in reviews),
+                seconds=event.at - began.at,
+                reading=reading,
+            )
+
+    def _act(self, action: Action) -> None:
+        self._began.append(self.meter.read())
+        super()._act(action)
+
+    def _review(self) -> None:
+        if len(self._readings) < len(self.topic.sent) and not self.unsettled():
+            self._readings.append(self.meter.read().since(self._began[-1]))
+        super()._review()
+
+
+def lost(world: World, *, most: int, nights: int) -> Iterator[str]:
+    """Whatever shows that not every medium arrived, or that not every one was accounted for; `most`: of a sync."""
+    library = sorted(world.plan.library, key=lambda medium: medium.captured_at)
+    admitted = [library[start : start + most] for start in range(0, most * nights, most)]
+    yield from _lost_syncs(world, admitted)
+    records = {key: item for key, item in world.tables["Library"].items.items() if key[1] == 0}
+    taken = [medium for night in admitted for medium in night]
+    if set(records) != {(medium.id, 0) for medium in taken}:
+        yield f"the library table has {len(records)} media; {len(taken)} were to be taken on"
+    objects = {stored.metadata["media-id"]: stored for key, stored in _originals(world)}
+    if len(objects) != len(taken) or sum(1 for _ in _originals(world)) != len(taken):
+        yield f"the bucket has originals of {len(objects)} media; {len(taken)} were to be stored"
+    for medium in taken:
+        (file,) = medium.files
+        stored, record = objects.get(medium.id), records.get((medium.id, 0), {})
+        if stored is None or stored.body != file.body or stored.checksum != encoded_crc(checksums.crc64nvme(file.body)):
+            yield f"{medium.id}: its object is not the original"
+        if record.get("status") != "STORED":
+            yield f"{medium.id} is {record.get('status')} in the library table"
+    for queue in world.sqs.queues.values():
+        if queue.messages:
+            yield f"{len(queue.messages)} messages are left in {queue.name}"
+    if world.sqs.dead:
+        yield f"{len(world.sqs.dead)} dead letters"
+
+
+def _lost_syncs(world: World, admitted: list[list[Medium]]) -> Iterator[str]:
+    syncs = {key[0]: item for key, item in world.tables["Syncs"].items.items() if key[1] == "sync"}
+    closed, told = world.events("SyncCompleted"), world.topic.sent
+    for what, count in (("syncs", len(syncs)), ("SyncCompleted", len(closed)), ("notifications", len(told))):
+        if count != len(admitted):
+            yield f"{count} {what}, in {len(admitted)} nights"
+    before = 0
+    for event, media in zip(closed, admitted, strict=False):
+        content = event.read()
+        sync_id, data = content["metadata"]["sync_id"], content["data"]
+        listed = len(world.plan.library)
+        wanted = {
+            "outcome": "completed",
+            "listed": listed,
+            "stored": before,
+            "discovered": len(media),
+            "downloaded": len(media),
+            "failed": 0,
+            "outstanding": 0,
+            "deferred": listed - before - len(media),
+            "bytes": sum(len(file.body) for medium in media for file in medium.files),
+            "warnings": [],
+        }
+        said = {name: data[name] for name in wanted}
+        if said != wanted:
+            yield f"the summary of {sync_id} says {json.dumps(said)} and not {json.dumps(wanted)}"
+        facts = {key[1]: i["state"] for key, i in world.tables["Syncs"].items.items() if key[0] == sync_id}
+        facts.pop("sync", None)
+        if facts != {f"medium#{medium.id}": "DOWNLOADED" for medium in media}:
+            yield f"the facts of {sync_id} are not that {len(media)} media were downloaded"
+        before += len(media)
+
+
+def _originals(world: World) -> Iterator[tuple[str, Any]]:
+    return ((key, stored) for key, stored in world.s3.objects.items() if key.startswith("gopro/"))

@@ -50,7 +50,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.services.sts": ("_sessions",),
 }
 
-_PUT_EVENTS = "events:PutEvents"
+_PUT_EVENTS, _SEND_MESSAGE = "events:PutEvents", "sqs:SendMessage"
 _EVENTBRIDGE = "events.amazonaws.com"
 
 
@@ -83,13 +83,13 @@ class Access:
             self.keep(name, action, resource, context, allowed=allowed)
         return allowed
 
-    def may_eventbridge(self, rule: str, action: str, resource: str, policy: str) -> bool:
-        """Whether a resource's policy lets EventBridge do this for a rule, given by its ARN."""
+    def may_send_for(self, rule: str, queue: str, policy: str) -> bool:
+        """Whether a queue's policy lets EventBridge send to it for a rule; both are given by their ARNs."""
         context = {"aws:sourcearn": rule, "aws:sourceaccount": self._responses.get_account_id()}
-        asked = self._asked(action, resource, "*", context)
+        asked = self._asked(_SEND_MESSAGE, queue, "*", context)
         decided = self._evaluator.evaluate_resource_policy(policy, asked, service=_EVENTBRIDGE)
         allowed = bool(decided.decision == "Allow")
-        self.keep(rule, action, resource, context, allowed=allowed)
+        self.keep(rule, _SEND_MESSAGE, queue, context, allowed=allowed)
         return allowed
 
     def may_trace(self, function: str) -> bool:
@@ -246,29 +246,38 @@ class Targets:
     def invoke(
         self, target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any], view: Any = None
     ) -> None:
-        may: Callable[[str, str], bool]
-        if "ScheduleExpressionTimezone" in rule:
-            context = {"events:source": str(event["Source"]), "events:detail-type": str(event["DetailType"])}
-            action = _PUT_EVENTS if self._parse_arn(target["Arn"]).service == "events" else "sqs:SendMessage"
-
-            def may(action: str, arn: str) -> bool:
-                return self._access.may(target["RoleArn"], action, arn, context)
-        elif self._parse_arn(target["Arn"]).service == "sqs":
-            action = "sqs:SendMessage"
-
-            def may(action: str, arn: str) -> bool:
-                policy = (self._sqs._queue_by_arn(arn) or {"attributes": {}})["attributes"].get("Policy", "")
-                return self._access.may_eventbridge(rule["Arn"], action, arn, policy)
-        else:
-            self._plain_invoke(target, event, rule, view)
-            return
-        if may(action, target["Arn"]):
-            self._plain_invoke(target, event, rule, view)
-            return
+        # MiniStack hands a schedule in as if it were a rule.
+        is_schedule = "ScheduleExpressionTimezone" in rule
+        may = self._by_role(target["RoleArn"], event) if is_schedule else self._by_policy(rule["Arn"])
         dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
-        if dead_letters and may("sqs:SendMessage", dead_letters):
+        if may(target["Arn"]):
+            self._plain_invoke(target, event, rule, view)
+        elif dead_letters and may(dead_letters):
             content = target.get("Input") or json.dumps(dict(event), default=str)
             self._eventbridge._dispatch_to_sqs(self._parse_arn(dead_letters), content)
+
+    def _by_role(self, role: str, event: Mapping[str, Any]) -> Callable[[str], bool]:
+        context = {"events:source": str(event["Source"]), "events:detail-type": str(event["DetailType"])}
+
+        def may(arn: str) -> bool:
+            if _service_of(arn) == "events":
+                return self._access.may(role, _PUT_EVENTS, arn, context)
+            return self._access.may(role, _SEND_MESSAGE, arn)
+
+        return may
+
+    def _by_policy(self, rule: str) -> Callable[[str], bool]:
+        def may(arn: str) -> bool:
+            if _service_of(arn) != "sqs":
+                return True  # as MiniStack has it
+            queue = self._sqs._queue_by_arn(arn) or {"attributes": {}}
+            return self._access.may_send_for(rule, arn, queue["attributes"].get("Policy", ""))
+
+        return may
+
+
+def _service_of(arn: str) -> str:
+    return arn.split(":")[2] if arn.count(":") > 1 else ""
 
 
 def install(found: Mapping[str, Any], decisions: Path) -> Access:

@@ -26,7 +26,7 @@ from tests.e2e.roles import SCHEDULE, Decision, Grant, Roles, used
 from tests.e2e.stage import Stage, eventually
 from tests.e2e.stories import SETTINGS, STORIES, NotKept, Telling, fail_fast
 
-# Of these the emulator can show that they are used, and nobody can see what would be missing without them.
+# Of these the emulator can show that they are used, but nobody sees what is missing without them.
 NOT_SHOWN: Mapping[str, str] = {
     "xray:PutTelemetryRecords": (
         "the X-Ray daemon's counters about itself, which AWS's documentation names among what active tracing needs"
@@ -277,7 +277,7 @@ def _take_each_away(stage: Stage, roles: Roles, grants: Sequence[Grant], known: 
     verdicts: list[Verdict] = []
     for grant in grants:
         if grant.action in NOT_SHOWN:
-            print(f"  {_what(grant)}  not shown: {NOT_SHOWN[grant.action]}", flush=True)
+            print(f"  {_what(grant)}         left there: see below", flush=True)
             continue
         # What broke without the same action of another role is likely to break again.
         first = next((one.story for one in verdicts if one.broken and one.grant.action == grant.action), None)
@@ -290,13 +290,15 @@ def _take_each_away(stage: Stage, roles: Roles, grants: Sequence[Grant], known: 
     statements, shown = ({one.place for one in some} for some in (grants, needed))
     actions = f"{len(needed)} of the {len(grants)} actions in them"
     print(f"\n{len(shown)} of {len(statements)} statements are needed, and {actions}")
+    for action, reason in NOT_SHOWN.items():
+        print(f"not shown for {sum(one.action == action for one in grants)} roles: {action}, {reason}")
     return [f"nobody misses {one.owner}'s {one.action} on {one.where}" for one in superfluous] + [
         f"nobody misses statement {number} of {role}" for role, _, number in sorted(statements - shown)
     ]
 
 
 def _what(grant: Grant) -> str:
-    return f"{grant.owner:<14}{grant.statement}  {grant.action:<31}{grant.where[-30:]:<30}"
+    return f"{grant.owner:<14}{grant.statement}  {grant.action:<31}{grant.where:<24}"
 
 
 def _say(text: str) -> None:

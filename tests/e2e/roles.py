@@ -1,6 +1,7 @@
 """The roles of a deployed stage: what they grant, one grant taken away for a while, and what was decided about them."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from tests.e2e.stage import Stage
 from tests.template import Template
 
 SCHEDULE = "schedule"
+# A name that CloudFormation made of the stack's and a construct's: what is around the construct's path.
+_GENERATED = re.compile(r".*cloud-sync-[a-z]+[-/]([a-z]+)[0-9a-f]{8}(-\w+)*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Grant:
 
     @property
     def where(self) -> str:
-        """The resource without its partition, region and account."""
-        return self.resource.removesuffix(":*").rsplit(":", 1)[-1]
+        """The resource in short: as the stack's constructs call it."""
+        return _GENERATED.sub(r"\1", self.resource.removesuffix(":*").rsplit(":", 1)[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,10 @@ class Telling:
         letters = {service: self.dead_letters(service) for service in SERVICES}
         return ", ".join(f"{count} dead letters of the {service}" for service, count in letters.items() if count)
 
+    def is_done(self) -> bool:
+        """Whether no message waits, is in work, or has become a dead letter."""
+        return not any(any(self.stage.inbox(one).values()) or self.dead_letters(one) for one in SERVICES)
+
     def dead_letters(self, service: str) -> int:
         return _visible(self.stage, self.stage.outputs[f"{service.title()}DeadLettersUrl"])
 
@@ -125,7 +129,7 @@ def a_library_is_stored_and_told(tell: Telling) -> None:
         tell.holds("the originals are stored, byte for byte", stored == originals)
     tell.until("the notification comes", lambda: stage.notifications(sync_id))
     tell.holds("the report is stored", stage.objects(f"reports/{sync_id}.json"))
-    tell.until("nothing is left in an inbox", lambda: not any(any(stage.inbox(one).values()) for one in SERVICES))
+    tell.until("nothing is left in a queue", tell.is_done)
     for service in SERVICES:
         tell.until(f"the log of the {service} is written", lambda service=service: _logged(stage, service, sync_id))
     for service in SERVICES:

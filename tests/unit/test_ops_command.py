@@ -140,6 +140,24 @@ def test_a_command_goes_to_aws_when_it_says_so_or_no_stage_is_up(
     assert capsys.readouterr().err.endswith("cloud-sync: on cloud-sync-dev in eu-central-1\n")
 
 
+def test_a_stage_that_runs_without_iam_is_not_taken_for_one_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = stage.Stage(folder=tmp_path, mark="m", endpoint_url="http://127.0.0.1:1")
+    monkeypatch.setattr(stage, "_running", lambda _: running)
+
+    with pytest.raises(OperatorError, match="runs without IAM"):
+        stage.up(stage.Wanted(folder=tmp_path, enforce_iam=True), say=lambda _: None)
+
+
+def test_the_shell_of_a_stage_with_iam_trusts_its_certificate(tmp_path: Path) -> None:
+    over_tls = stage.Stage(folder=tmp_path, mark="m", endpoint_url="https://127.0.0.1:1")
+
+    assert over_tls.deployment.certificate == str(over_tls.certificate)
+    assert over_tls.shell.endswith(f" AWS_CA_BUNDLE={over_tls.certificate}")
+    assert "AWS_CA_BUNDLE" not in stage.Stage(folder=tmp_path, mark="m", endpoint_url="http://127.0.0.1:1").shell
+
+
 def test_a_local_stage_that_does_not_run_is_not_taken_for_one(local: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "is_this_stage", lambda *_: False)
 

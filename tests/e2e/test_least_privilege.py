@@ -44,20 +44,20 @@ def test_with_its_grants_every_promise_is_kept_and_every_grant_is_used(known: Ma
 
 @pytest.mark.scenario(60)
 @pytest.mark.parametrize(
-    ("owner", "action", "promise"),
+    ("owner", "action", "promises"),  # the first of these that is looked at
     [
-        ("downloader", "s3:PutObject", "the sync completes"),
-        ("summarizer", "sns:Publish", "the notification comes"),
-        ("lister", "logs:PutLogEvents", "the log of the lister is written"),
+        ("downloader", "s3:PutObject", {"the sync completes", "two media are downloaded"}),
+        ("summarizer", "sns:Publish", {"the notification comes"}),
+        ("lister", "logs:PutLogEvents", {"the log of the lister is written"}),
     ],
 )
 def test_a_grant_that_is_taken_away_is_missed(
-    guarded: Stage, roles: Roles, known: Mapping[str, Told], owner: str, action: str, promise: str
+    guarded: Stage, roles: Roles, known: Mapping[str, Told], owner: str, action: str, promises: set[str]
 ) -> None:
     grant = only_grant(roles, owner, action)
     story = next(iter(STORIES))
     missed = least_privilege.without(guarded, roles, grant, {story: known[story]})
-    assert missed.broken.startswith(f"{promise}: ")
+    assert missed.broken.partition(": ")[0] in promises
     assert grant in roles.grants(), "it is back"
 
 

@@ -14,11 +14,9 @@ from tests.load.functions import memory
 from tests.load.meter import CountingTrace, Meter, Reading
 from tests.simulation.gopro import Medium, make_file
 from tests.simulation.s3 import encoded_crc
-from tests.simulation.scenario import Action, Options, Scenario
+from tests.simulation.scenario import Action, Options, Scenario, quiet
 from tests.simulation.world import World
 
-_SEED = 1
-_BEGINS = datetime(2026, 3, 10, 1, tzinfo=UTC)  # 02:00 in the schedule's time zone
 _FIRST_CAPTURE = datetime(2020, 1, 1, tzinfo=UTC)
 _FILE_BYTES = 5  # what the simulator makes one part of
 _LOOKED_AT = 50  # messages of a queue, of which one is received
@@ -92,36 +90,9 @@ def medium(number: int) -> Medium:
     )
 
 
-def calm(library: list[Medium], *, settings: Mapping[str, str] | None = None, another_night: bool = False) -> Scenario:
-    """A night, or two, in which all goes well."""
-    return Scenario(
-        seed=_SEED,
-        start=_BEGINS.timestamp(),
-        library=tuple(library),
-        actions=(Action(0.0, "daily"),),
-        rates={},
-        most_strikes=0,
-        faults_until=0.0,
-        outages=(),
-        access="both",
-        lifetime=86_400,
-        url_seconds=3600.0,
-        rotates=True,
-        password_works=True,
-        skew=0.0,
-        settings=settings or {},
-        page_size=PAGE_SIZE,
-        old_handles_work=False,
-        listing_granted=False,
-        precondition_first=False,
-        foreign_fields=False,
-        redrive=False,
-        abort_before_redrive=False,
-        replay=False,
-        another_night=another_night,
-        late_faults=False,
-        name="calm",
-    )
+def calm(library: list[Medium], **particulars: Any) -> Scenario:
+    """A night, or two, in which all goes well. `particulars`: fields of `Scenario`."""
+    return quiet(library, actions=(Action(0.0, "daily"),), page_size=PAGE_SIZE, name="calm", **particulars)
 
 
 class Nights(World):

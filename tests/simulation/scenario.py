@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal, get_args
@@ -214,6 +214,39 @@ def _settings(chance: random.Random) -> Mapping[str, str]:
     if chance.random() < 0.3:
         settings["CONNECTIONS_PER_FILE"] = chance.choice(("1", "2", "3"))
     return settings
+
+
+def quiet(library: Iterable[Medium], **particulars: Any) -> Scenario:
+    """A scenario of no seed: nothing goes wrong in it or comes after its end, unless `particulars` (fields) say so."""
+    plain: dict[str, Any] = {
+        "seed": 0,
+        "start": _Night(_NIGHTS[0]).begins,
+        "library": tuple(library),
+        "actions": (),
+        "rates": {},
+        "most_strikes": 1_000,
+        "faults_until": 0.0,
+        "outages": (),
+        "access": "both",
+        "lifetime": 86_400,
+        "url_seconds": 3600.0,
+        "rotates": True,
+        "password_works": True,
+        "skew": 0.0,
+        "settings": {},
+        "page_size": 200,
+        "old_handles_work": False,
+        "listing_granted": False,
+        "second_complete": "gone",
+        "foreign_fields": False,
+        "redrive": False,
+        "abort_before_redrive": False,
+        "replay": False,
+        "another_night": False,
+        "late_faults": False,
+        "name": "written",
+    }
+    return Scenario(**{**plain, **particulars})
 
 
 class _Night:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from tests.simulation.bus import Accepted
 from tests.simulation.faults import Fault, Planned
 from tests.simulation.gopro import EtagKind, Medium, make_file
-from tests.simulation.scenario import Action, Options, Scenario, scenario
+from tests.simulation.scenario import Action, Options, quiet
 from tests.simulation.world import Outcome, World
 
 SYNC = "night"
@@ -108,12 +107,6 @@ class Night:
         }
 
 
-@cache
-def _calm() -> Scenario:
-    """A scenario in which nothing goes wrong, to take all from that a night doesn't say."""
-    return next(plan for plan in map(scenario, range(1000)) if plan.name == "calm")
-
-
 def night(
     library: Sequence[Medium],
     *planned: Planned,
@@ -126,34 +119,13 @@ def night(
 
     `particulars`: fields of `Scenario`. Nothing comes after the end, unless they say so.
     """
-    given = {
-        "start": _calm().start,
-        "most_strikes": 1_000,
-        "faults_until": 0.0,
-        "access": "both",
-        "lifetime": 86_400,
-        "url_seconds": 3600.0,
-        "rotates": True,
-        "password_works": True,
-        "settings": {},
-        "page_size": 200,
-        "foreign_fields": False,
-        "redrive": False,
-        "abort_before_redrive": False,
-        "replay": False,
-        "another_night": False,
-        "late_faults": False,
-        **particulars,
-    }
-    plan = replace(
-        _calm(),
+    plan = quiet(
+        library,
         seed=seed,
-        library=tuple(library),
         actions=tuple(actions),
         rates=rates or {},
         planned=tuple(replace(one) for one in planned),
-        name="written",
-        **given,
+        **particulars,
     )
     world = World(plan, Options())
     outcome = world.run()

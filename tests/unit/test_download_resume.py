@@ -116,6 +116,7 @@ class Desk:
         parts: Any = {"gopro": self.api, "library": self.library, "bucket": self.bucket, "lane": None}
         self.downloader = Downloader(hosts=self.hosts, limits=LIMITS, pace=Pace(), **parts)
         self.work: Any = _Work(self.event, self.message, LEASE, self, self.api, "the wires")  # type: ignore[arg-type]
+        self.work.files_total = 2
         self.fenced = False
 
     def check(self) -> None:
@@ -141,7 +142,15 @@ def record(**fields: Any) -> dict[str, Any]:
 
 
 def copy_at(key: str, *, item: int = 1, version: Version = VERSION) -> StoredObject:
-    metadata = object_metadata(discovered(), item=item, name="", origin_etag=version.etag, origin_size=version.size)
+    metadata = object_metadata(
+        discovered(),
+        item=item,
+        files=1,
+        origin=f"source/default/{item}",
+        name="",
+        origin_etag=version.etag,
+        origin_size=version.size,
+    )
     return StoredObject(key=key, size=version.size, etag="", checksum="", metadata=metadata)
 
 
@@ -153,7 +162,15 @@ def test_a_new_file_gets_an_upload_which_is_written_down_before_its_first_part()
     upload = desk.upload()
     assert upload == Upload(upload_id="new", key=KEY, version=VERSION, part_size=5)
     assert desk.bucket.log == [("find", KEY), ("begin", KEY)]
-    metadata = object_metadata(desk.event, item=1, name="GX010123.MP4", origin_etag="e-2", origin_size=12)
+    metadata = object_metadata(
+        desk.event,
+        item=1,
+        files=2,
+        origin="source/default/1",
+        name="GX010123.MP4",
+        origin_etag="e-2",
+        origin_size=12,
+    )
     assert desk.bucket.about == [(LIMITS, metadata)]
     written = {
         "origin": "source/default/1",

@@ -21,10 +21,8 @@ def unmet(results: Results) -> list[str]:
 
 def test_a_medium_costs_the_same_in_a_longer_sync() -> None:
     runs = [nights.run(media, at_once=media) for media in (300, 900)]
-    results = Results(at_once=runs)
-    missed = [name for name in unmet(results) if not name.startswith("processor time")]
-    assert missed == []
-    assert "0 missed" in report.text(results) or "processor time" in report.text(results)
+    # Time is for `make load` to judge: here other tests run beside it.
+    assert [name for name in unmet(Results(at_once=runs)) if not name.startswith("processor time")] == []
 
 
 @pytest.mark.scenario(33)
@@ -126,7 +124,9 @@ def test_a_loss_is_noticed(lose: Callable[[Nights], None]) -> None:
 
 def test_a_medium_that_costs_more_the_more_there_are_misses_a_bar() -> None:
     small, large = nights.run(3, at_once=3), nights.run(6, at_once=6)
-    assert any("items written" in name for name in unmet(Results(at_once=[small, _dearer(large, "items written", 2)])))
+    dearer = Results(at_once=[small, _dearer(large, "items written", 2)])
+    assert any("items written" in name for name in unmet(dearer))
+    assert "MISSED" in report.text(dearer)
     assert any("reviews" in name or "look" in name for name in unmet(Results(at_once=[small, _watched(large)])))
 
 

@@ -238,8 +238,7 @@ class Answers:
     def _UpdateItem(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         values = {name: self._from(value) for name, value in request.get("ExpressionAttributeValues", {}).items()}
         after = json.loads(json.dumps(self._sync, default=int))
-        for change in update(request["UpdateExpression"]):
-            change(self._sync, after, request.get("ExpressionAttributeNames", {}), values)
+        update(request["UpdateExpression"])(self._sync, after, request.get("ExpressionAttributeNames", {}), values)
         self._sync = after
         return {}
 

@@ -121,7 +121,7 @@ WEIGHTS: Mapping[Fault, int] = {
 }
 
 # What services seldom do, so that faults have to strike there more often to be tried at all: by how much.
-SELDOM: Mapping[str, float] = {"s3.abort_multipart_upload": 5.0}
+SELDOM: Mapping[str, float] = {"s3.abort_multipart_upload": 5.0, "sqs.get_queue_attributes": 5.0}
 
 
 def boundary(operation: str, fault: Fault) -> str:

@@ -2,12 +2,10 @@
 
 import importlib
 import json
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -28,7 +26,6 @@ from tests.gopro_cloud.faults import (
     ShortPage,
     WrongTotal,
 )
-from tests.template import Synthesize
 from tests.unit.gopro_stage import Stage, staged
 
 
@@ -346,33 +343,6 @@ def test_a_listing_pauses_more_often_than_lambda_lets_functions_call_each_other_
     pauses, events = go_on(stage)
     assert pauses > 16
     assert (events[-1][1]["data"]["listed"], events[-1][1]["data"]["warnings"]) == (18 * 200, [])
-
-
-@pytest.mark.scenario(33)
-def test_a_library_of_100_000_fits_into_the_function(stage: Stage, template: Synthesize) -> None:
-    memory = template("prod").services["lister"].function["MemorySize"] << 20
-    serve(stage, 100_000)
-    before, most, over = psutil.Process().memory_info().rss, 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not over.wait(0.02):
-            most = max(most, psutil.Process().memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        assert stage.send("SessionAuthenticated", begun())
-        pauses, events = go_on(stage)
-    finally:
-        over.set()
-        watcher.join()
-    listed = events[-1][1]["data"]
-    assert pauses >= 4
-    assert (listed["listed"], listed["discovered"], listed["deferred"]) == (100_000, 1000, 99_000)
-    assert listed["warnings"] == []
-    # What moto keeps in S3 is in there too; the other quarter is for the runtime and its libraries.
-    assert most - before < memory * 3 / 4
 
 
 class _Killed(BaseException):

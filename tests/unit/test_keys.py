@@ -199,6 +199,7 @@ def metadata_of(described: MediaDiscovered, **more: object) -> dict[str, str]:
 
 @given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=300))
 @example("Ä" * 300, "Ä" * 300, "Ä" * 83)
+@example("Ä" * 300, "Ä" * 300, "Ä" * 300)
 def test_metadata_is_ascii_fits_and_can_be_read_back(name: str, camera: str, origin: str) -> None:
     metadata = metadata_of(medium(camera=camera), name=name, origin=origin)
     assert sum(len(key) + len(value) for key, value in metadata.items()) <= 2048
@@ -206,6 +207,12 @@ def test_metadata_is_ascii_fits_and_can_be_read_back(name: str, camera: str, ori
     assert not any(c < " " for c in "".join(metadata.values()))
     assert (name or "GX010123.MP4").startswith(unquote(metadata["original-name"]))
     assert read_metadata(metadata).get("origin", origin) == origin, "whole, or not at all"
+
+
+def test_an_origin_is_told_whole_as_long_as_a_name_would_be() -> None:
+    room = len(metadata_of(medium(), name="n" * 2048)["original-name"])
+    assert metadata_of(medium(), origin="o" * room)["origin"] == "o" * room
+    assert "origin" not in metadata_of(medium(), origin="o" * (room + 1))
 
 
 def test_metadata_says_what_the_object_is() -> None:

@@ -22,7 +22,7 @@ demo: setup ## run a whole sync on this machine, against a GoPro Cloud of its ow
 test: setup .static/.ready ## run all test suites, the end-to-end ones included
 	$(VENV) .venv/bin/python -m pytest -n auto --ignore=tests/e2e tests
 	@$(MAKE) --no-print-directory simulate planted-bugs
-	@if [ -d tests/e2e ]; then $(VENV) .venv/bin/python -m pytest tests/e2e; fi
+	@if [ -d tests/e2e ]; then $(VENV) .venv/bin/python -m pytest -n 2 --dist loadfile tests/e2e; fi
 
 simulate: setup ## run the services under SEEDS (10000) simulated nights, good and bad
 	$(VENV) .venv/bin/python -m tests.simulation --seeds $(or $(SEEDS),10000) --jobs 2

@@ -360,14 +360,14 @@ def burst(stage: LibraryStage, pictures: int) -> list[Wrong]:
 
 
 def test_more_files_than_a_transaction_takes_are_all_marked(stage: LibraryStage) -> None:
-    wrongs = burst(stage, 250)
+    wrongs = burst(stage, 120)
     assert want_again(stage.stores, stage.stores.records("m-1"), wrongs, now=LATER)
     assert {record["status"] for record in stage.records().values()} == {MISSING}
     assert stage.own("m-1")["epoch"] == 2
 
 
 def test_marking_that_ends_half_way_leaves_a_medium_that_is_told_and_marked_the_next_time(stage: LibraryStage) -> None:
-    wrongs = burst(stage, 250)
+    wrongs = burst(stage, 120)
     stores = stage.stores
     write, calls = stores.dynamodb.transact_write_items, 0
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.aws_stages import MotoStages, SimulatedStages
 from tests.contract.scripts_s3 import Upload
 from tests.contract.transcripts import Calls, Script, expected
 
-QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck), "database": None}
 MOTO = MotoStages()
 
 
@@ -124,7 +123,7 @@ def steps_of_dynamodb(draw: Any) -> list[list[tuple[str, str, dict[str, Any]]]]:
     return [step for step in steps if len({id_ for _, id_, _ in step}) == len(step)]
 
 
-@settings(max_examples=100, **QUIET)
+@settings(max_examples=100)
 @given(steps_of_dynamodb())
 def test_conditional_writes_and_transactions(steps: Sequence[Sequence[tuple[str, str, dict[str, Any]]]]) -> None:
     def run(aws: Calls) -> None:
@@ -145,7 +144,7 @@ def test_conditional_writes_and_transactions(steps: Sequence[Sequence[tuple[str,
     agree(run, "tables")
 
 
-@settings(max_examples=30, **QUIET)
+@settings(max_examples=30)
 @given(
     st.sets(st.tuples(st.sampled_from(("m", "n")), st.integers(-3, 12)), max_size=9),
     st.sampled_from(("=", "<", "<=", ">", ">=")),
@@ -227,7 +226,7 @@ class Uploads:
             self._over.add(which)
 
 
-@settings(max_examples=60, **QUIET)
+@settings(max_examples=60)
 @given(STEPS_OF_S3)
 def test_multipart_uploads(steps: Sequence[Sequence[Any]]) -> None:
     def run(aws: Calls) -> None:

@@ -201,7 +201,7 @@ def test_a_walk_goes_on_after_it_was_kept_as_json() -> None:
 
 
 @pytest.mark.scenario(35)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     size=st.integers(0, 25),
     page_size=st.integers(1, 6),

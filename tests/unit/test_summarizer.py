@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from summarizer_stage import (
     BEGIN,
@@ -650,7 +650,7 @@ def test_a_review_with_nothing_to_do_does_nothing(stage: Stage) -> None:
 
 
 @pytest.mark.scenario(26)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.data())
 def test_whatever_crashes_repeats_and_overtakes_every_sync_ends_in_one_summary(data: st.DataObject) -> None:
     """Two summarizers at once, deaths at any step, duplicates, any order; then some reviews, past the deadline."""

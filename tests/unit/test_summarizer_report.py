@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from summarizer_stage import (
     BEGIN,
@@ -179,7 +179,6 @@ def test_what_has_no_result_is_named_too() -> None:
 names = st.text(st.characters(), max_size=300)
 
 
-@settings(deadline=None)
 @given(names, names, st.lists(names, max_size=3), st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True))
 def test_no_name_breaks_a_subject_or_a_line(name: str, reason: str, warnings: list[str], sync_id: str) -> None:
     summary = replace(

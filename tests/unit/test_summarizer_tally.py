@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from summarizer_stage import BEGIN, SYNC, a_sync_of, discovered, downloaded, failed, listed, requested
 
@@ -104,7 +104,6 @@ def split(facts: Sequence[Event], seed: int) -> list[Sequence[Event]]:
 
 
 @pytest.mark.scenario(1)
-@settings(deadline=None)
 @given(facts_of_a_sync(), st.randoms(use_true_random=False), st.integers(0, 99))
 def test_order_repetition_and_batches_make_no_difference(facts: list[Event], chance: random.Random, seed: int) -> None:
     other = list(facts)
@@ -113,14 +112,12 @@ def test_order_repetition_and_batches_make_no_difference(facts: list[Event], cha
 
 
 @pytest.mark.scenario(1)
-@settings(deadline=None)
 @given(facts_of_a_sync())
 def test_facts_told_again_change_nothing(facts: list[Event]) -> None:
     table = after(facts)
     assert all(table.take([fact]) is None for fact in facts)
 
 
-@settings(deadline=None)
 @given(facts_of_a_sync(), st.integers(0, 99))
 def test_the_counters_are_what_the_set_of_facts_says(facts: list[Event], seed: int) -> None:
     table = Table()
@@ -138,7 +135,6 @@ def test_the_counters_are_what_the_set_of_facts_says(facts: list[Event], seed: i
     assert table.sync.bytes == 10 * len(own)
 
 
-@settings(deadline=None)
 @given(facts_of_a_sync(), st.integers(0, 99))
 def test_a_sync_never_closes_twice_and_never_changes_its_summary(facts: list[Event], seed: int) -> None:
     table, summaries = Table(), []
@@ -153,7 +149,6 @@ def test_a_sync_never_closes_twice_and_never_changes_its_summary(facts: list[Eve
 
 
 @pytest.mark.scenario(18)
-@settings(deadline=None)
 @given(facts_of_a_sync(problems=False), st.integers(0, 99))
 def test_it_closes_as_complete_when_every_discovered_medium_has_a_result_and_not_before(
     facts: list[Event], seed: int

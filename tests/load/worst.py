@@ -73,7 +73,7 @@ class _Wordy(Nights):
         failed = AuthenticationFailed(sync_id=_SYNC, reason=self._text, remedy=self._text, session_version=1)
         self.bus.take("cloud-sync.authenticator", AuthenticationFailed.__name__, json.dumps(detail(failed)))
 
-    def _said_at_length(self, written: str) -> str:
+    def _said_at_length(self, _: str, written: str) -> str:
         content = json.loads(written)
         said = content.get("data", {})
         if "attempts" in said:

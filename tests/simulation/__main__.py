@@ -27,7 +27,8 @@ def main() -> int:
         print(f"\n{len(result.failed)} seeds failed: {', '.join(str(seed) for seed, _ in result.failed[:20])}")
         for invariant, count in _by_invariant(result).items():
             print(f"  {count:>5}  {invariant}")
-        return _one(result.failed[0][0], read_options(""), trace=True)
+        _one(result.failed[0][0], read_options(""), trace=True)
+        return 1
     if result.seeds >= _LARGE and (missing := result.missing()):
         print(f"\nNever happened, so nothing was tried of it: {', '.join(missing)}")
         return 1

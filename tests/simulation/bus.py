@@ -56,7 +56,8 @@ class Bus:
         self.under_way = 0  # deliveries
         self.latest = 0.0  # the longest that an event was under way
         self.on_event: list[Callable[[Accepted], None]] = []
-        self.decorate: Callable[[str], str] = lambda detail: detail  # what another version would have written
+        # By name and detail, what another version would have written.
+        self.decorate: Callable[[str, str], str] = lambda _, detail: detail
         self._sqs = sqs
 
     def take(self, source: str, name: str, detail: str) -> str:
@@ -114,7 +115,7 @@ class Bus:
             "resources": [],
             **more,
         }
-        return f'{json.dumps(envelope)[:-1]}, "detail": {self.decorate(event.detail)}}}'
+        return f'{json.dumps(envelope)[:-1]}, "detail": {self.decorate(event.name, event.detail)}}}'
 
 
 class EventsClient(Client):

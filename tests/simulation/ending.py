@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from services.shared.library import FAILED, STORED
 from tests.simulation.faults import Fault
 from tests.simulation.gopro import CANARY, Medium
 from tests.simulation.invariants import SLACK, Invariants
@@ -13,11 +14,13 @@ from tests.simulation.invariants import SLACK, Invariants
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+_LISTED = ("listed", "stored", "pending", "deferred", "warnings")
 _LATE = 600.0  # seconds
 _PASSING = ("MediaDownloadPaused", "LibraryListingPaused", "SessionRejected")
 _MANY_HOPS = 16
 _RANK = {"DISCOVERED": 0, "FAILED": 1, "DOWNLOADED": 2}
 _RESULT_OF = {"MediaDiscovered": "DISCOVERED", "MediaDownloadFailed": "FAILED", "MediaDownloaded": "DOWNLOADED"}
+_TALLIED = {STORED: "DOWNLOADED", FAILED: "FAILED"}
 _TOLD = ("SyncCompleted", "SyncFailed", "SyncAmended")
 
 
@@ -99,9 +102,6 @@ class Ending:
         self._check_times(sync_id, summary)
         if summary["closed_because"] == "complete" and summary["outstanding"]:
             self.violated("I2", f"{sync_id} closed as complete with {summary['outstanding']} outstanding")
-        counts = {name: summary[name] for name in ("discovered", "downloaded", "failed", "outstanding")}
-        if 2 * counts["discovered"] != sum(counts.values()):
-            self.violated("I2", f"{sync_id}: the summary's counts don't add up: {counts}")
         self._check_listing(sync_id, sync, media)
         # What is under way for longer than the time between two reviews has stalled as far as anybody can tell.
         late = summary["closed_because"] == "stalled" and self.world.bus.latest > _LATE
@@ -128,21 +128,28 @@ class Ending:
             self.violated("I5", f"{sync_id}: counters (kept, counted): {wrong}")
 
     def _check_facts(self, sync_id: str, media: Mapping[str, Any]) -> None:
-        """Each medium is in the highest state that any fact gave it, where no fact was lost."""
-        if self._something_was_lost():
-            return
-        highest: dict[str, str] = {}
+        """Each medium is what the heaviest of its facts, and of what the library table knew, made of it."""
+        facts: dict[str, set[tuple[str, int]]] = defaultdict(set)  # (state, bytes)
         for event in self.world.bus.archive:
             if event.name in _RESULT_OF:
                 content = event.read()
                 if content["metadata"]["sync_id"] == sync_id:
-                    state, media_id = _RESULT_OF[event.name], content["data"]["media_id"]
-                    if _RANK[state] >= _RANK[highest.get(media_id, "DISCOVERED")]:
-                        highest[media_id] = state
-        for media_id, state in highest.items():
-            kept = media.get(media_id, {}).get("state")
-            if kept is None or _RANK[kept] < _RANK[state]:
-                self.violated("I5", f"{sync_id}: {media_id} is {kept}; a fact says {state}")
+                    data = content["data"]
+                    facts[data["media_id"]].add((_RESULT_OF[event.name], data.get("bytes", 0)))
+        for media_id, told in facts.items():
+            kept, highest = media.get(media_id, {}).get("state"), max((state for state, _ in told), key=_RANK.get)
+            if (kept is None or _RANK[kept] < _RANK[highest]) and not self._something_was_lost():
+                self.violated("I5", f"{sync_id}: {media_id} is {kept}; a fact says {highest}")
+        for media_id, medium in media.items():
+            known = {
+                (_TALLIED[status], size)
+                for status, by, size in self._watched.results[media_id]
+                if status == STORED or by == sync_id
+            }
+            known |= facts[media_id] | {("DISCOVERED", 0)}
+            result = medium["state"], medium["bytes"]
+            if result not in known:
+                self.violated("I5", f"{sync_id}: {media_id} is {result}; what is known of it: {sorted(known)}")
 
     def _check_told(self, sync_id: str, sync: Mapping[str, Any]) -> None:
         """The close and each amendment were told: by an event, and by a notification."""
@@ -159,15 +166,21 @@ class Ending:
             self.violated("I8", f"{sync_id} was amended, and nobody was notified")
         events = [(event.name, event.read()) for event in self.world.bus.archive if event.name in _TOLD]
         told = [(name, content["data"]) for name, content in events if content["metadata"]["sync_id"] == sync_id]
-        if not any(name != "SyncAmended" for name, _ in told):
+        closing = "SyncFailed" if sync["outcome"] == "failed" else "SyncCompleted"
+        if (closing, sync["summary"]) not in told:
             self.violated("I8", f"{sync_id} closed, and no event said so")
+        if any(name != "SyncAmended" and (name, data) != (closing, sync["summary"]) for name, data in told):
+            self.violated("I1", f"{sync_id} is told to have ended otherwise than by its summary")
+        if kinds - {closing, "SyncAmended"}:
+            self.violated("I1", f"{sync_id} ended by {closing}, and was notified as {kinds}")
         amendments = [data for name, data in told if name == "SyncAmended"]
         if {data["number"] for data in amendments} != set(range(1, number + 1)):
             self.violated("I8", f"{sync_id}: not every one of its {number} amendments was told")
-        late = {m["media_id"] for m in self._media_of(sync_id).values() if m.get("late") is not None}
-        named = {media_id for data in amendments for media_id in (*data["recovered"], *data["failed"])}
-        if late - named:
-            self.violated("I9", f"{sync_id}: late results that no amendment names: {sorted(late - named)}")
+        late = {media_id: m["state"] for media_id, m in self._media_of(sync_id).items() if m.get("late") is not None}
+        recovered = {media_id for data in amendments for media_id in data["recovered"]}
+        named = recovered.union(*(data["failed"] for data in amendments))
+        if named != set(late) or any(late[media_id] != "DOWNLOADED" for media_id in recovered):
+            self.violated("I9", f"{sync_id}: late results are {late}; amendments name {named}, as stored {recovered}")
 
     def _check_times(self, sync_id: str, summary: Mapping[str, Any]) -> None:
         took = datetime.fromisoformat(summary["closed_at"]) - datetime.fromisoformat(summary["requested_at"])
@@ -190,6 +203,9 @@ class Ending:
             self.violated("I2", f"{sync_id}: media that the listing doesn't account for")
         if sync.get("expected") not in (None, len(admitted)):
             self.violated("I5", f"{sync_id}: {sync['expected']} expected; the frozen listing has {len(admitted)}")
+        wrong = {name: (summary[name], listing[name]) for name in _LISTED if summary[name] != listing[name]}
+        if wrong and summary["outcome"] != "failed":
+            self.violated("I2", f"{sync_id}: of the library (summary, frozen listing): {wrong}")
         if set(media) - admitted:
             self.violated("I5", f"{sync_id}: media that it never took on: {sorted(set(media) - admitted)}")
         if summary["closed_because"] == "complete":

@@ -13,11 +13,13 @@ I8   every sync closes in time, and is told   I16  every request is a sync, and 
 
 import json
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.shared.library import FAILED, STORED
+from services.shared.slices import MAX_HOPS
 from tests.simulation.bus import Accepted
 from tests.simulation.dynamodb import Table
 from tests.simulation.expressions import Item
@@ -33,7 +35,7 @@ SLACK = 400.0  # seconds: deliveries and clocks
 _FIXED = ("SyncCompleted", "SyncFailed", "SyncAmended", "MediaDiscovered", "LibraryListed")
 # What the services call unforeseen though the simulator makes it happen.
 _FORESEEN = ("ReadTimeoutError", "IdempotencyPersistenceLayerError", "ReviewIncomplete")
-_HOPS = 201
+_NAMED = 100  # failures that a summary has room for
 # What the services' logs tell of, where nothing else does.
 _LOGGED = {
     "A file starts over": "file started over",
@@ -77,6 +79,7 @@ class Invariants:
         # The lease for a renewal, and the mark of a sync that is being begun, rest on that: a known limit.
         self._clocks_agree = world.plan.skew <= 1
         self._stored_since: dict[str, float] = {}  # by media id, where the library table says STORED
+        self.results: dict[str, set[tuple[str, str, int]]] = defaultdict(set)  # by media id, all that it ever said
         self._password_turn = 0.0
         self._renewing: Process | None = None  # who has the lease for a renewal of the session
         self._most_receives = world.wires.services["downloader"].max_receives
@@ -122,7 +125,7 @@ class Invariants:
             return
         content = event.read()
         metadata, data = content["metadata"], content["data"]
-        if metadata["hops"] > _HOPS:
+        if metadata["hops"] > MAX_HOPS:
             self.violated("I7", f"{event.name} after {metadata['hops']} hops")
         if event.name in _FIXED:
             self._check_repetition(event.name, metadata["event_id"], json.dumps(data, sort_keys=True))
@@ -165,7 +168,10 @@ class Invariants:
             self._on_sync(before or {}, after)
 
     def _on_medium(self, after: Item) -> None:
-        if after.get("status") == "STORED":
+        if after.get("status") in (STORED, FAILED):
+            result = after["status"], after["sync_id"], int(after.get("bytes_total", 0))
+            self.results[after["media_id"]].add(result)
+        if after.get("status") == STORED:
             self._stored_since.setdefault(after["media_id"], self.world.scheduler.now)
         else:
             self._stored_since.pop(after["media_id"], None)
@@ -178,6 +184,38 @@ class Invariants:
                     self.violated("I9", f"{sync_id}: {name} of a closed sync was changed")
         elif after.get("state") == "CLOSED":
             self._closed.add(sync_id)
+            self._check_summary(sync_id, after)
+
+    def _check_summary(self, sync_id: str, sync: Item) -> None:
+        """At the moment of the close the summary says what there is of the sync's media."""
+        items = self.world.tables["Syncs"].plain()
+        media = [i for i in items if i["sync_id"] == sync_id and i["record"].startswith("medium#")]
+        states = Counter(medium["state"] for medium in media)
+        downloaded = [medium for medium in media if medium["state"] == "DOWNLOADED"]
+        own = [medium for medium in downloaded if not medium["already_stored"]]
+        discovered = int(sync.get("expected") if sync.get("expected") is not None else len(media))
+        outstanding = discovered - states["DOWNLOADED"] - states["FAILED"]
+        unsuccessful = states["FAILED"] + outstanding
+        worked = sync.get("expected") is not None
+        said = {
+            "outcome": "failed" if not worked else "partial" if unsuccessful else "completed",
+            "closed_because": sync["closed_because"],
+            "discovered": discovered,
+            "downloaded": len(downloaded),
+            "already_stored": len(downloaded) - len(own),
+            "failed": states["FAILED"],
+            "outstanding": outstanding,
+            "failures_total": unsuccessful,
+            "bytes": sum(medium["bytes"] for medium in own),
+        }
+        summary = sync["summary"]
+        wrong = {name: (summary[name], value) for name, value in said.items() if summary[name] != value}
+        if wrong:
+            self.violated("I2", f"{sync_id}: the summary (says, should say): {wrong}")
+        named = {failure["media_id"]: failure["reason"] for failure in summary["failures"]}
+        unstored = {medium["media_id"] for medium in media if medium["state"] != "DOWNLOADED"}
+        if (len(unstored) <= _NAMED and set(named) != unstored) or not all(named.values()):
+            self.violated("I2", f"{sync_id}: the summary names {named} where {sorted(unstored)} are not stored")
 
     def _on_put(self, key: str, before: StoredObject | None, after: StoredObject) -> None:
         if CANARY in repr(after.metadata) or CANARY.encode() in after.body:

@@ -34,7 +34,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Bug:
+    """`shows`: the invariants whose violation is this bug's sign; a crash (I0) is nobody's."""
+
     name: str
+    shows: Sequence[str]
     edits: Sequence[Edit]
 
 
@@ -47,6 +50,7 @@ class Caught:
 BUGS: Sequence[Bug] = (
     Bug(
         "no dedupe: a fact that comes twice counts twice",
+        ["I5"],
         [
             Edit(
                 "summarizer/tally.py",
@@ -57,6 +61,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "closing on ≥ instead of =, with nothing expected before the listing is known",
+        ["I2"],
         [
             Edit(
                 "summarizer/closing.py",
@@ -69,6 +74,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "publishing before closing",
+        ["I1"],
         [
             Edit(
                 "summarizer/summarizer.py",
@@ -85,6 +91,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "caching a token too early: the session is kept before its refresh token is",
+        ["I12"],
         [
             Edit(
                 "authenticator/session.py",
@@ -103,6 +110,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "no epoch: a worker that was overtaken goes on writing",
+        ["I10", "I3", "I4"],
         [
             Edit("downloader/lease.py", 'condition: str = "epoch = :epoch"', 'condition: str = "epoch >= :epoch"'),
             Edit(
@@ -115,6 +123,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "acknowledging before publishing",
+        ["I2", "I8"],
         [
             Edit(
                 "shared/inbox.py",
@@ -127,6 +136,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "treating a short page as complete",
+        ["I2"],
         [
             Edit(
                 "lister/walk.py",
@@ -143,6 +153,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "telling a listing before it is frozen",
+        ["I5", "I11"],
         [
             Edit(
                 "lister/listing.py",
@@ -155,6 +166,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "a tally whose write doesn't depend on what it was made from",
+        ["I5"],
         [
             Edit(
                 "summarizer/syncs.py",
@@ -165,10 +177,12 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "originals written without If-None-Match",
+        ["I4"],
         [Edit("downloader/transfer/bucket.py", 'IfNoneMatch="*"', 'IfNoneMatch=""', times=2)],
     ),
     Bug(
         "PutEvents believed when some of its entries failed",
+        ["I2"],
         [
             Edit(
                 "shared/bus.py",
@@ -179,6 +193,7 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "a sync's beginning remembered before it is told",
+        ["I2", "I16"],
         [
             Edit(
                 "authenticator/authentication.py",
@@ -196,10 +211,12 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "all amendments of a sync with one id",
+        ["I11"],
         [Edit("shared/events.py", '    identity = ("number",)\n', "    identity = ()\n")],
     ),
     Bug(
         "marking a notification as sent before it is",
+        ["I8"],
         [
             Edit(
                 "summarizer/announcing.py",
@@ -212,12 +229,40 @@ BUGS: Sequence[Bug] = (
     ),
     Bug(
         "an upload of a former version left behind",
+        ["I10"],
         [
             Edit(
                 "downloader/download.py",
                 "                # First this, then a new one: there is never more than one live upload of an item.\n"
                 "                self._abort(record)\n",
                 "                pass\n",
+            )
+        ],
+    ),
+    Bug(
+        "failures counted as downloads",
+        ["I5"],
+        [Edit("summarizer/tally.py", 'state="FAILED"', 'state="DOWNLOADED"')],
+    ),
+    Bug(
+        "a summary that says more than was counted",
+        ["I2"],
+        [
+            Edit(
+                "summarizer/closing.py",
+                "downloaded=sync.downloaded,",
+                "downloaded=max(sync.downloaded, discovered - outstanding),",
+            )
+        ],
+    ),
+    Bug(
+        "a sync that could not work, told as completed",
+        ["I1", "I8"],
+        [
+            Edit(
+                "summarizer/closing.py",
+                'kind = SyncFailed if sync.outcome == "failed" else SyncCompleted',
+                "kind = SyncCompleted",
             )
         ],
     ),
@@ -237,7 +282,10 @@ def plant(bug: Bug, services: Path) -> None:
 
 
 def hunt(bug: Bug, *, seeds: int) -> Caught | None:
-    """The first seed that shows the bug, in a process that sees the copy instead of the services."""
+    """The first seed that violates anything, in a process that sees the copy instead of the services.
+
+    None where none does, or where what it violates isn't the bug's sign.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "services"
         shutil.copytree(ROOT / "services", copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -253,8 +301,13 @@ def hunt(bug: Bug, *, seeds: int) -> Caught | None:
         )
     if done.returncode:
         raise RuntimeError(f"{bug.name}: the simulator itself failed\n{done.stderr}")
-    caught = json.loads(done.stdout.splitlines()[-1])
-    return Caught(*caught) if caught else None
+    first = json.loads(done.stdout.splitlines()[-1])
+    if first is None:
+        return None
+    seed, violations = first
+    signs = [text for text in violations if text.partition(":")[0] in bug.shows]
+    crashed = any(text.startswith("I0:") for text in violations)
+    return Caught(seed, signs[0].splitlines()[0]) if signs and not crashed else None
 
 
 def _first_catch(seeds: int) -> int:
@@ -265,7 +318,7 @@ def _first_catch(seeds: int) -> int:
         raise RuntimeError("these are not the services that a bug was planted in")
     result = campaign(start=0, count=seeds, jobs=1, minutes=None, first_only=True)
     first = result.failed[0] if result.failed else None
-    print(json.dumps([first[0], first[1][0].splitlines()[0]] if first else None))
+    print(json.dumps(first))
     return 0
 
 
@@ -280,6 +333,8 @@ def main() -> int:
         return _first_catch(arguments.first_catch)
     wires()  # once, rather than in every process
     bugs = [bug for bug in BUGS if arguments.only in bug.name]
+    if not bugs:
+        parser.error(f"no bug has {arguments.only!r} in its name")
     missed = 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for bug, caught in zip(bugs, pool.map(lambda bug: hunt(bug, seeds=arguments.seeds), bugs), strict=True):

@@ -1,5 +1,6 @@
 """The failure scenarios that need more than one process to go wrong: each in nights that are written for it."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -115,12 +116,15 @@ def test_a_listing_of_more_than_sixteen_slices_comes_to_its_end() -> None:
 
 @pytest.mark.scenario(18)
 def test_results_that_overtake_the_end_of_the_listing_close_nothing() -> None:
+    overtaken = 0
     for after in nights(MANY, Planned(Fault.LATE, "LibraryListed to Summarizer")):
         (arrived,) = [when for when, _, _ in after.rows("events.deliver", "LibraryListed")[1:]]
+        overtaken += all(result.at < arrived for result in after.events("MediaDownloaded"))
         (closed,) = after.events("SyncCompleted")
         assert closed.at > arrived
         assert after.summary()["downloaded"] == 6
         assert after.summary()["closed_because"] == "complete"
+    assert overtaken > MANY / 2
 
 
 @pytest.mark.scenario(19)
@@ -239,20 +243,28 @@ def test_of_two_workers_on_one_medium_the_one_that_was_believed_dead_changes_not
 @pytest.mark.scenario(48)
 def test_a_deployment_in_mid_sync_mixes_old_and_new_and_nothing_is_lost() -> None:
     deployments = [Action(at, "redeploy", fault=Fault.REDEPLOYED) for at in (0.2, 0.8, 2.0, 5.0)]
+    reached: Counter[str] = Counter()
     for seed in range(MANY):
         after = night(videos(12, seconds_per_byte=0.1), seed=seed, actions=[BY_HAND, *deployments], foreign_fields=True)
         assert after.world.functions["downloader"].generation == len(deployments)
+        reached.update(after.world.trace.reached)
         assert after.summary()["downloaded"] == 12
         assert after.summary()["closed_because"] == "complete"
+    for event in ("SessionAuthenticated", "MediaDiscovered", "MediaDownloaded", "LibraryListed"):
+        assert reached[f"{event} of this version"], event
+        assert reached[f"{event} of another version"], event
 
 
 @pytest.mark.scenario(54)
 def test_clocks_that_are_minutes_apart_let_one_worker_complete_each_medium() -> None:
+    fenced = 0
     for seed in range(MANY // 2):
         frozen = Planned(Fault.FREEZE, "cdn.read", nth=4)
         after = night(videos(8), frozen, Planned(Fault.DUPLICATE), seed=seed, skew=5 * MINUTE)
+        fenced += after.world.trace.reached["worker fenced"]
         assert sorted(after.stored().values()) == sorted(medium.files[0].body for medium in videos(8))
         assert set(after.results().values()) == {"DOWNLOADED"}
+    assert fenced
 
 
 @pytest.mark.scenario(57)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.campaign import campaign, run_chunk
-from tests.simulation.planted_bugs import BUGS, Bug, plant
+from tests.simulation.planted_bugs import BUGS, Bug, Edit, hunt, plant
 from tests.simulation.regressions import Regression, options_text, read_options, regressions
 from tests.simulation.scenario import Options
 from tests.simulation.shrink import shrink
@@ -74,6 +74,11 @@ def test_planted_bugs_fit_the_code(bug: Bug, tmp_path: Path) -> None:
     plant(bug, tmp_path)
     for edit in bug.edits:
         compile((tmp_path / edit.path).read_text(), edit.path, "exec")
+
+
+def test_a_planted_bug_that_only_crashes_is_not_caught() -> None:
+    crash = Bug("a crash", ["I2"], [Edit("summarizer/tally.py", "before.version + 1", "before.no_such_version + 1")])
+    assert hunt(crash, seeds=5) is None
 
 
 def test_regressions_are_told_as_json() -> None:

@@ -114,15 +114,17 @@ class World:
             for name in ("Library", "Syncs", "Authenticator")
         }
 
-    def _as_another_version_writes(self, detail: str) -> str:
+    def _as_another_version_writes(self, name: str, detail: str) -> str:
         if self.chance.random() < 0.5:
+            self.trace.reach(f"{name} of this version")
             return detail
+        self.trace.reach(f"{name} of another version")
         content = json.loads(detail)
         for part in ("metadata", "data"):
             if isinstance(content.get(part), dict):
                 content[part]["something_new"] = {"of": [1, 2]}
-                for name in _RATHER_NEW:
-                    content[part].pop(name, None)
+                for field_name in _RATHER_NEW:
+                    content[part].pop(field_name, None)
         return json.dumps(content)
 
     def _make_gopro(self) -> None:

@@ -204,7 +204,7 @@ SCENARIOS: dict[int, Scenario] = {
     59: Scenario("The library table is lost", "`adopt` rebuilds it from the bucket without a download", EMU),
     60: Scenario(
         "A role loses any one of its grants",
-        "An end-to-end run fails, so each grant is needed; none is for everything",
+        "Something promised breaks: for three grants here, for each in `make least-privilege`; none is for everything",
         EMU,
     ),
 }

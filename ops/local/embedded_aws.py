@@ -5,7 +5,7 @@ not the project's: functions run under the same interpreter and must see nothing
 the same reason awscrt, which computes checksums a hundred times faster than MiniStack's own code, is loaded from a
 folder of its own (`AWSCRT_DIR`) that is taken off the path again.
 
-What is added, each with a test in `tests/contract/test_embedded_aws.py`:
+What is added, each with a test in `tests/contract/test_embedded_aws.py` or `test_embedded_iam.py`:
 
 - S3: CRC64NVME at native speed; whole-object checksums of multipart uploads, computed over the parts that the Complete
   request lists and compared with the value it names; parts under 5 MiB refused, but for the last.
@@ -14,7 +14,6 @@ What is added, each with a test in `tests/contract/test_embedded_aws.py`:
   wrong name should show here, and not as events that go nowhere.)
 - Scheduler: the schedule's time zone, daylight saving included; the parameters of an EventBridge target; the context
   attributes such as `<aws.scheduler.scheduled-time>`; a tick every second instead of every ten.
-
 - Lambda: a layer is unpacked once, as it is on AWS, and not anew for every worker: that took most of a cold start and a
   hundred megabytes for each.
 - X-Ray, which MiniStack has none of: traces of functions with active tracing, in `embedded_traces.py`.

@@ -106,13 +106,14 @@ class Announcer:
 
 
 def sns_topic(client: "SNSClient", topic_arn: str) -> Callable[[Notification], None]:
-    """Publishes notifications to a topic, with attributes to filter by and to tell repetitions by."""
+    """Publishes notifications to a topic, with attributes to filter by; summary id and number tell repetitions."""
 
     def notify(notification: Notification) -> None:
         attributes = {
             "severity": notification.severity,
             "sync_id": notification.sync_id,
             "summary_id": notification.summary_id,
+            "number": notification.number,
             "event": notification.event,
         }
         client.publish(

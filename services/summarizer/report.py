@@ -32,7 +32,8 @@ class Notification:
     severity: Severity
     event: str
     sync_id: str  # several, separated by commas, where it is about several
-    summary_id: str  # of the summary told or added to: the same when it is told again; several like `sync_id`
+    summary_id: str  # of the summary told or added to; several like `sync_id`
+    number: str  # "0" is a summary, "1", "2", … the amendments to it; several like `sync_id`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +143,7 @@ def closing_notification(summary: Summary, where: Whereabouts) -> Notification:
         event=type(summary).__name__,
         sync_id=summary.sync_id,
         summary_id=summary.summary_id,
+        number="0",
     )
 
 
@@ -173,6 +175,7 @@ def amendment_notification(
         paragraphs.append("What to do\n" + _redrive(where))
     sync_ids = [amended.sync_id for amended, _ in amendments]
     summary_ids = [amended.summary_id for amended, _ in amendments]
+    numbers = [str(amended.number) for amended, _ in amendments]
     return Notification(
         subject=_subject(headline, sync_ids[0] if len(sync_ids) == 1 else f"{len(sync_ids)} syncs"),
         body=_body(paragraphs),
@@ -180,6 +183,7 @@ def amendment_notification(
         event=SyncAmended.__name__,
         sync_id=",".join(sync_ids[:_SYNCS_IN_ATTRIBUTES]),
         summary_id=",".join(summary_ids[:_SYNCS_IN_ATTRIBUTES]),
+        number=",".join(numbers[:_SYNCS_IN_ATTRIBUTES]),
     )
 
 

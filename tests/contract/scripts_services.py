@@ -49,6 +49,8 @@ def tell(aws: Calls, call: Callable[[], Any]) -> Any:
     """What the services' code returns or raises is a step, too."""
     try:
         result = call()
+    except (AttributeError, NameError, TypeError):  # a script's mistake, which all stages would answer alike
+        raise
     except Exception as error:  # noqa: BLE001  # which one is compared
         aws.step("raised", type(error).__name__)
         return None
@@ -360,7 +362,8 @@ def what_the_summarizer_asks_and_tells(aws: Calls) -> None:
     aws.receive("inbox")
     tell(aws, lambda: is_empty(aws.sqs.raising(), url))
     notify = sns_topic(aws.sns.raising(), aws.stage.topic)
-    tell(
-        aws, lambda: notify(Notification(subject="s", body="ä\nb", severity="info", sync_id="s", event="SyncCompleted"))
+    told = Notification(
+        subject="s", body="ä\nb", severity="info", event="SyncCompleted", sync_id="s", summary_id="i", number="0"
     )
+    tell(aws, lambda: notify(told))
     aws.notifications()

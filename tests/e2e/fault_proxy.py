@@ -1,8 +1,7 @@
 """Microburst between deployed functions and the embedded AWS: what AWS does on a bad day, as it looks on the wire.
 
 A function whose `AWS_ENDPOINT_URL_<SERVICE>` is the proxy's URL makes its calls of that service through it. Which
-requests are hit, and how, is said in Microburst's own rules (https://pypi.org/project/microburst/), and every hit is in
-its log.
+requests are hit, and how, is said in Microburst's own rules, and every hit is in its log.
 
 One fault it can't inject, since it rewrites no answer by its content: a PutEvents that takes some entries of a request
 and refuses the others. That is added here (`refusing_entries`), and hangs on a rule like any other. Two faults of its

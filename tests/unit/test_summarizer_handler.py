@@ -124,6 +124,7 @@ def test_a_batch_of_facts_becomes_a_summary_on_the_bus_a_notification_and_a_repo
         "severity": "warning",
         "sync_id": SYNC,
         "summary_id": summary_id,
+        "number": "0",
         "event": "SyncCompleted",
     }
     report = deployed.s3.get_object(Bucket="media", Key=f"reports/{SYNC}.json")

@@ -254,6 +254,7 @@ def test_amendments_of_several_syncs_are_one_notification() -> None:
     assert notification.severity == "warning"
     assert notification.sync_id == f"{SYNC},other"
     assert notification.summary_id == f"summary of {SYNC},summary of other"
+    assert notification.number == "1,4"
     assert notification.subject == "Cloud Sync: after the close, 1 stored and 1 failed (2 syncs)"
     for needed in (f"Sync {SYNC}, amendment 1", "Sync other, amendment 4", "(name unknown) (m0)", "b.mp4 (m1): gone"):
         assert needed in notification.body

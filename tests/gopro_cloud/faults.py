@@ -467,6 +467,11 @@ class FaultBook:
                 self._armed = [armed for armed in self._armed if not armed.spent]
         return [armed.fault for armed in struck]
 
+    def not_struck(self) -> list[Fault]:
+        """Those that are armed and have hit nothing yet."""
+        with self._lock:
+            return [armed.fault for armed in self._armed if not armed.struck]
+
     def to_json(self) -> list[dict[str, Any]]:
         with self._lock:
             return [{**armed.fault.to_json(), "struck": armed.struck} for armed in self._armed]

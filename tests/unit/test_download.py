@@ -285,13 +285,17 @@ def test_what_breaks_on_the_way_is_mended_within_the_same_try(stage: Stage, faul
     stage.connections = connections
     stage.serve(video(fault))
     only(stage.react(discovered()))
+    assert stage.cloud.faults.not_struck() == []
     assert stage.digests() == stage.sources("m-1")
 
 
 @pytest.mark.scenario(10, 40)
 def test_a_broken_connection_goes_on_where_it_broke_also_when_ranges_are_then_ignored(stage: Stage) -> None:
-    stage.serve(video(Drop(at_bytes=7 * MIB), IgnoreRange(times=9)))
+    stage.serve(video(Drop(at_bytes=MIB), IgnoreRange(after=1, times=9)))
     only(stage.react(discovered()))
+    assert stage.cloud.faults.not_struck() == []
+    assert len(asked := stage.ranges()) == 2
+    assert str(asked[1]).startswith(f"bytes={MIB}-")
     assert stage.digests() == stage.sources("m-1")
 
 
@@ -302,6 +306,7 @@ def test_what_a_connection_brought_of_a_part_before_it_broke_is_not_fetched_agai
     starts = [int((asked or "").removeprefix("bytes=").split("-")[0]) for asked in stage.ranges()[:3]]
     assert starts[:2] == [0, 2 * MIB]
     assert starts[2] >= 3 * MIB
+    assert stage.cloud.faults.not_struck() == []
     assert stage.digests() == stage.sources("m-1")
 
 
@@ -320,11 +325,16 @@ def test_a_url_that_expires_half_way_is_resolved_again_and_what_came_is_kept(sta
 
 @pytest.mark.scenario(39)
 @pytest.mark.parametrize("connections", [1, 3])
-def test_an_original_that_is_replaced_half_way_starts_over_and_never_mixes(stage: Stage, connections: int) -> None:
+@pytest.mark.parametrize("more", [0, 99])
+def test_an_original_that_is_replaced_half_way_starts_over_and_never_mixes(
+    stage: Stage, connections: int, more: int
+) -> None:
     stage.connections = connections
-    stage.serve(video(Replace(at_bytes=7 * MIB, size_delta=99)))
+    stage.serve(video(Replace(at_bytes=7 * MIB, size_delta=more)))
+    before = stage.sources("m-1")
     fact = only(stage.react(discovered()))
-    assert fact.bytes == SIZE + 99
+    assert stage.sources("m-1") != before
+    assert fact.bytes == SIZE + more
     assert stage.digests() == stage.sources("m-1")
     assert stage.uploads() == []
 
@@ -348,6 +358,7 @@ def test_what_can_not_be_proven_is_never_completed_and_tried_again(stage: Stage,
     stage.serve(video(fault))
     with pytest.raises(download.TransientError):
         stage.react(discovered())
+    assert stage.cloud.faults.not_struck() == []
     assert stage.objects() == {}
     assert isinstance(stage.library.take(discovered()), Lease), "the lease is free for the next try"
 
@@ -823,6 +834,7 @@ def test_an_empty_original_is_refused_and_tried_again(stage: Stage) -> None:
     stage.serve(photo(contents=(Generated(0, "m-1"),)))
     with pytest.raises(OriginBroken, match="empty"):
         stage.react(discovered())
+    assert stage.cloud.faults.not_struck() == []
     assert stage.objects() == {}
     assert isinstance(stage.library.take(discovered()), Lease)
 

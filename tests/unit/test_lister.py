@@ -229,6 +229,7 @@ def test_a_defect_that_passes_leaves_no_gap_and_no_warning(stage: Stage, fault: 
     serve(stage, 450, fault)
     assert stage.send("SessionAuthenticated", begun())
     discovered, listed = told(stage)
+    assert stage.cloud.faults.not_struck() == []
     assert set(discovered) == {entry.medium().media_id for entry in stage.cloud.catalogue.search()}
     assert listed["warnings"] == []
 

@@ -246,6 +246,35 @@ def test_a_table_that_is_lost_in_part_is_filled_up_and_a_medium_with_a_file_gone
     assert run("verify")[0] == 0
 
 
+def test_a_stored_medium_that_adopting_can_not_complete_is_completed_by_a_sync_after_refetch(
+    stage: Stage, run: Run
+) -> None:
+    serve(stage, *MEDIA)
+    sync(stage)
+    said_little, gone = stage.objects_of(CHAPTERED.media_id)[1], stage.objects_of(BURST.media_id)[2]
+    metadata = {name: value for name, value in said_little.metadata.items() if name != "origin"}
+    put(stage, said_little.key, said_little.content(), Metadata=metadata, ChecksumAlgorithm="CRC64NVME")
+    delete(stage, gone.key)
+    for media_id, item in [(CHAPTERED.media_id, 2), (BURST.media_id, 3)]:
+        stage.deployment.table("LibraryTableName").delete_item(Key={"media_id": media_id, "item": item})
+    stored = versions(stage)
+
+    status, lines = run("adopt")
+    assert status == 1
+    assert sorted(line.rpartition(": ")[2] for line in lines[:-1]) == [
+        "an object doesn't say all; `verify --refetch` has the next sync look",
+        "the table has 3 of its 4 files; `verify --refetch` has the next sync look",
+    ]
+    assert sync(stage)["discovered"] == 0
+    run("verify", "--refetch")
+    assert sync(stage)["downloaded"] == 2
+    assert fetched(stage)[BURST.media_id] == gone.size
+    assert fetched(stage)[CHAPTERED.media_id] <= SMALLEST_SEGMENT, "it looked at what the file is"
+    assert versions(stage) == {**stored, gone.key: 2}
+    assert_stored(stage, *MEDIA)
+    assert run("verify")[0] == 0
+
+
 @pytest.mark.scenario(59)
 def test_without_adopting_and_where_objects_say_too_little_a_sync_looks_at_each_and_stores_nothing_twice(
     stage: Stage, run: Run

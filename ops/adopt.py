@@ -14,6 +14,7 @@ from services.shared.gopro.media import whole_number
 from services.shared.library import MEDIUM, STORED
 
 _EPOCH = 1  # as after a first try
+_REFETCH = "`verify --refetch` has the next sync look"  # which looks at no medium that is stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +138,11 @@ def _adopt_folder(stores: LibraryStores, objects: Sequence[FoundObject], *, dry_
         known=len(best) - len(others) - len(new),
         passed_over=len(objects) - len(best) + len(others),
     )
+    is_stored = medium.own.get("status") == STORED
     if not all(one.says_all for one in (new if medium.own else best.values())):
         # A record without its origin would keep its number from the file that it is of, which would be stored again.
-        return replace(seen, unsettled=1, left="an object doesn't say all; the next sync finds what is there")
+        then = _REFETCH if is_stored else "the next sync finds what is there"
+        return replace(seen, unsettled=1, left=f"an object doesn't say all; {then}")
 
     def write(record: Mapping[str, Any]) -> bool:
         return dry_run or _written(stores, record)
@@ -147,7 +150,9 @@ def _adopt_folder(stores: LibraryStores, objects: Sequence[FoundObject], *, dry_
     adopted = [one for one in new if write(one.record)]
     done = replace(seen, files=len(adopted), bytes=sum(one.found.size for one in adopted))
     if medium.own:
-        return done
+        has, total = medium.known_files + len(adopted), medium.own.get("files_total", 0)
+        left = f"the table has {has} of its {total} files; {_REFETCH}"
+        return replace(done, unsettled=1, left=left) if is_stored and has < total else done
     here = {one.found.key for one in best.values()}
     known = [record for record in medium.files.values() if record["status"] == STORED]
     if not all(_is_there(stores, record, here) for record in known):

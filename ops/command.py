@@ -158,8 +158,10 @@ def _verify(arguments: argparse.Namespace) -> int:
     if verification.not_marked:
         say(f"{verification.not_marked} media were left as they are: a sync has them in hand. Once it is over, again")
     if verification.marked_media:
-        say(f"{verification.marked_media} media are marked: the next sync fetches what of them is gone")
-    elif verification.problems and not arguments.refetch:
+        say(f"{verification.marked_media} media are marked: the next sync fetches what is gone, if GoPro has it")
+    if verification.mended_media:
+        say(f"{verification.mended_media} media are set right in the table: nothing of them has to be fetched")
+    if verification.problems and not arguments.refetch:
         say("what to do about it: docs/operating.md, 'An object is gone'; nothing is fetched again unless asked for")
     return SOMETHING_WRONG if verification.problems else 0
 
@@ -301,7 +303,9 @@ def _parser() -> argparse.ArgumentParser:
         where,
     )
     check.add_argument("--media-id", metavar="ID", help="only this medium")
-    check.add_argument("--refetch", action="store_true", help="let the next sync fetch again what is gone")
+    check.add_argument(
+        "--refetch", action="store_true", help="set the table right: what is gone is fetched by the next sync"
+    )
 
     rebuild = _command(commands, "adopt", _adopt, "write into the library table what lies in the bucket", where)
     rebuild.add_argument("--dry-run", action="store_true", help="only say what would be written")

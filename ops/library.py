@@ -1,5 +1,6 @@
 """The library table and the media bucket beside each other. What is read of an object is what S3 says of it."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from ops.deployment import Deployment
 from ops.errors import OperatorError
 from services.downloader.keys import PREFIX
 from services.downloader.transfer import StoredObject
-from services.shared.library import MEDIUM
+from services.shared.library import MEDIUM, MISSING, STORED
 
 WORKERS = 10  # as many connections as a client of boto3 keeps
 
@@ -49,6 +50,16 @@ class MediumRecords:
         first = self.files[min(self.files)] if self.files else {}
         return str(self.own.get("filename") or first.get("original_name") or "")
 
+    @property
+    def known_files(self) -> int:
+        """Those that are stored, or were; others may have been begun and then taken back."""
+        return sum(record["status"] in (STORED, MISSING) for record in self.files.values())
+
+    @property
+    def lacks_files(self) -> bool:
+        """Whether the table knows fewer files than the medium was stored with, or doesn't know with how many."""
+        return bool(self.known_files < self.own.get("files_total", math.inf))
+
 
 class LibraryStores:
     """Raises `OperatorError` where the table or the bucket is gone."""
@@ -62,8 +73,8 @@ class LibraryStores:
             self.dynamodb.describe_table(TableName=self.table)
         except self.dynamodb.exceptions.ResourceNotFoundException as error:
             raise OperatorError(
-                f"The library table {self.table} is gone. Make it again under this name, empty, and let "
-                "`.venv/bin/cloud-sync adopt` fill it: docs/operating.md, 'The library table is lost'."
+                f"The library table {self.table} is gone. Restore it, or make it again under this name, empty, "
+                "and let `.venv/bin/cloud-sync adopt` fill it: docs/operating.md, 'The library table is lost'."
             ) from error
         try:
             self._s3.head_bucket(Bucket=self._bucket)

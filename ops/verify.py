@@ -11,13 +11,15 @@ from ops.adopt import read_object
 from ops.errors import OperatorError
 from ops.library import WORKERS, Absent, FoundObject, LibraryStores, MediumRecords, Record, in_order
 from ops.progress import size
-from ops.refetch import Wrong, want_again
+from ops.refetch import Wrong, files_missing_after, set_right, status_after
 from services.downloader.keys import is_copy
 from services.downloader.transfer import Version
 from services.shared.library import MISSING, STORED
 
 _LONGEST_RUN = timedelta(minutes=15)  # of a Lambda function: who began an upload has written it down by then
-_WANTED = "wanted again: the next sync sees to it"
+_WANTED = "wanted again: the next sync sees to it, if GoPro still lists it"
+_BACK = "it is there again: `--refetch` takes it for stored"
+_WHOLE = "all of its files are there again: `--refetch` takes it for stored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Verification:
     problems: int = 0
     harmless: int = 0
     marked_media: int = 0  # to be fetched again, with what of them is missing
+    mended_media: int = 0  # whose records were set right, and nothing is missing
     not_marked: int = 0  # since something had them in hand
     _known: set[bytes] = field(default_factory=set)  # marks of the keys and upload ids that records name
 
@@ -51,8 +54,8 @@ class Verification:
         with ThreadPoolExecutor(WORKERS) as pool:
             for medium, wrongs in self._media(pool, media_id):
                 yield from self._counted(_problems(medium, wrongs))
-                if refetch and (wrongs or _is_stored_in_part(medium)):
-                    self._mark(medium, wrongs, now)
+                if refetch and (wrongs or _is_told_wrongly(medium)):
+                    self._set_right(medium, wrongs, now)
             if media_id is None:
                 yield from self._counted(self._objects_without_record(pool))
                 yield from self._counted(self._uploads_without_record(now))
@@ -67,7 +70,7 @@ class Verification:
         ids = self.stores.media_ids() if media_id is None else [media_id]
         media = in_order(pool, self.stores.records, ids)
         wrongs: list[Wrong] = []
-        for medium, item, found in in_order(pool, self._look, _files(media)):
+        for medium, item, wrong in in_order(pool, self._look, _files(media)):
             if item is None:
                 if media_id and not medium.own and not medium.files:
                     raise OperatorError(f"The library table has no medium {media_id}.")
@@ -77,25 +80,41 @@ class Verification:
                 continue
             record = medium.files[item]
             self._known |= {_mark(str(record["key"])), _mark(str(record.get("upload_id", "")))}
-            if found is not None:
+            if record["status"] == STORED:
                 self.files += 1
                 self.bytes_total += int(record["size"])
                 self.proofs[str(record["proof"])] += 1
-                if wrong := _difference(found, record, medium.media_id, item):
-                    wrongs.append(wrong)
+            if wrong:
+                wrongs.append(wrong)
+                if wrong.intact:
+                    self._known.add(_mark(wrong.intact.key))
 
-    def _look(
-        self, file: tuple[MediumRecords, int | None]
-    ) -> tuple[MediumRecords, int | None, FoundObject | Absent | None]:
+    def _look(self, file: tuple[MediumRecords, int | None]) -> tuple[MediumRecords, int | None, Wrong | None]:
         medium, item = file
-        claimed = item is not None and medium.files[item]["status"] == STORED
-        return medium, item, self.stores.head(str(medium.files[item]["key"])) if claimed and item else None
+        record: Record = medium.files[item] if item else {}
+        wrong = None
+        if item and record["status"] == STORED:
+            wrong = _difference(self.stores.head(str(record["key"])), record, medium.media_id, item)
+        elif item and record["status"] == MISSING:
+            wrong = self._back(record, medium.media_id, item)
+        return medium, item, wrong
 
-    def _mark(self, medium: MediumRecords, wrongs: list[Wrong], now: datetime) -> None:
-        if want_again(self.stores, medium, wrongs, now=now):
+    def _back(self, record: Record, media_id: str, item: int) -> Wrong | None:
+        """Whether a file that is wanted again is there, at its key or at the one that it had to leave to another."""
+        for key in filter(None, (record["key"], record.get("former_key"))):
+            found = self.stores.head(str(key))
+            if not isinstance(found, Absent) and not _other_bytes(found, record, media_id, item):
+                return Wrong(item=item, wrong=_BACK, intact=found)
+        return None
+
+    def _set_right(self, medium: MediumRecords, wrongs: list[Wrong], now: datetime) -> None:
+        wanted = files_missing_after(medium, wrongs) or status_after(medium, wrongs) == MISSING
+        if not set_right(self.stores, medium, wrongs, now=now):
+            self.not_marked += 1
+        elif wanted:
             self.marked_media += 1
         else:
-            self.not_marked += 1
+            self.mended_media += 1
 
     def _objects_without_record(self, pool: ThreadPoolExecutor) -> Iterator[Problem]:
         keys = (key for key in self.stores.object_keys() if _mark(key) not in self._known)
@@ -112,11 +131,14 @@ class Verification:
             return Problem(wrong="is none of ours", key=key, harmless=True)
         record = self.stores.records(own.media_id).files.get(own.item)
         if record is None:
-            told = "no record names it: `adopt` takes it"
-            return Problem(wrong=told, media_id=own.media_id, name=own.name, key=key)
+            told = "`adopt` takes it" if own.says_all else "it says too little for `adopt`, and a sync has to look"
+            return Problem(wrong=f"no record names it: {told}", media_id=own.media_id, name=own.name, key=key)
         if record["key"] == key:
             return None  # stored since the records were read
-        told = f"is another copy of {record['key']}"
+        # Whether the file itself is there, and what it should be, was seen by its record: this is beside it.
+        told = f"calls itself item {own.item} of this medium and isn't what is stored as that"
+        if record["status"] == STORED and (found.size, found.checksum) == (record["size"], record["checksum"]):
+            told = f"is another copy of {record['key']}"
         return Problem(wrong=told, media_id=own.media_id, name=own.name, key=key, harmless=True)
 
     def _uploads_without_record(self, now: datetime) -> Iterator[Problem]:
@@ -143,44 +165,49 @@ def _files(media: Iterable[MediumRecords]) -> Iterator[tuple[MediumRecords, int 
 def _difference(found: FoundObject | Absent, record: Record, media_id: str, item: int) -> Wrong | None:
     if isinstance(found, Absent):
         how = "removed: a delete marker hides it" if found.hidden else "missing"
-        return Wrong(item=item, wrong=how, occupied=False)
+        return Wrong(item=item, wrong=how)
+    other_bytes = _other_bytes(found, record, media_id, item)
+    told = [*other_bytes, *(["another ETag"] if found.etag != record["etag"] else [])]
+    intact = None if other_bytes else found
+    return Wrong(item=item, wrong=", ".join(told), occupied=bool(other_bytes), intact=intact) if told else None
+
+
+def _other_bytes(found: FoundObject, record: Record, media_id: str, item: int) -> list[str]:
+    """In words, why an object isn't the file of a record; empty where it is."""
     # Its size apart, which is told by itself.
     ours = is_copy(found, Version(size=found.size, etag=str(record["origin_etag"])), media_id=media_id, item=item)
-    other_bytes = {
+    differences = {
         f"another size ({found.size:,} bytes, not {int(record['size']):,})": found.size != record["size"],
-        "another checksum": found.checksum != record["checksum"],
+        # Of a file whose upload has begun again nobody knows one yet.
+        "another checksum": found.checksum != record.get("checksum", found.checksum),
         "not ours by its metadata": not ours,
     }
-    differences = {**other_bytes, "another ETag": found.etag != record["etag"]}
-    told = [difference for difference, holds in differences.items() if holds]
-    return Wrong(item=item, wrong=", ".join(told), occupied=any(other_bytes.values())) if told else None
+    return [difference for difference, holds in differences.items() if holds]
 
 
 def _problems(medium: MediumRecords, wrongs: Iterable[Wrong]) -> Iterator[Problem]:
-    told = {wrong.item: wrong.wrong for wrong in wrongs}
-    told |= {item: _WANTED for item, record in medium.files.items() if record["status"] == MISSING}
+    told = {item: _WANTED for item, record in medium.files.items() if record["status"] == MISSING}
+    told |= {wrong.item: wrong.wrong for wrong in wrongs}
     for item, wrong in sorted(told.items()):
         record = medium.files[item]
         name = str(record["original_name"]) or medium.filename
         yield Problem(media_id=medium.media_id, name=name, key=str(record["key"]), wrong=wrong)
     about = ""
     if not medium.own:
-        about = "the table has no record of the medium itself: the next sync sees to it"
-    elif _lacks_records(medium):
-        about = f"the table has {len(medium.files)} of its {medium.own['files_total']} files: see `adopt`"
+        about = "the table has no record of the medium itself: `adopt` or the next sync sees to it"
+    elif medium.own["status"] == STORED and medium.lacks_files:
+        known, total = medium.known_files, medium.own["files_total"]
+        about = f"the table has {known} of its {total} files: see `adopt`, and if it stays, `--refetch`"
     elif medium.own["status"] == MISSING and not told:
-        about = _WANTED
+        about = _WANTED if medium.lacks_files else _WHOLE
     if about:
         yield Problem(media_id=medium.media_id, name=medium.filename, wrong=about)
 
 
-def _is_stored_in_part(medium: MediumRecords) -> bool:
-    wanted = any(record["status"] == MISSING for record in medium.files.values())
-    return medium.own.get("status") == STORED and (wanted or _lacks_records(medium))
-
-
-def _lacks_records(medium: MediumRecords) -> bool:
-    return medium.own.get("status") == STORED and len(medium.files) < medium.own["files_total"]
+def _is_told_wrongly(medium: MediumRecords) -> bool:
+    """Whether the medium's own record says of its files what their records don't."""
+    status = medium.own.get("status")
+    return status in (STORED, MISSING) and status_after(medium) != status
 
 
 def _mark(text: str) -> bytes:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,7 @@ class Stage:
             "account": ACCOUNT,
             "outputs": dict(self.outputs),
             "gopro_url": self.gopro_url,
+            "certificate": str(self.certificate) if self.certificate else None,
         }
 
     @property
@@ -79,7 +81,7 @@ class Stage:
         return (
             f"export AWS_ENDPOINT_URL={self.endpoint_url} AWS_REGION={REGION} "
             f"AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test"
-        ) + (f" AWS_CA_BUNDLE={self.certificate}" if self.certificate else "")
+        ) + (f" AWS_CA_BUNDLE={shlex.quote(str(self.certificate))}" if self.certificate else "")
 
     @property
     def is_up(self) -> bool:

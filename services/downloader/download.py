@@ -38,7 +38,7 @@ from services.shared.gopro.client import GoProClient
 from services.shared.gopro.hosts import AllowedHosts
 from services.shared.gopro.lane import Lane
 from services.shared.inbox import Fenced, GaveUp, Heartbeat, Message
-from services.shared.library import STORED
+from services.shared.library import MISSING, STORED
 from services.shared.slices import MAX_HOPS, MAX_IDLE_SLICES, PAUSE_SECONDS, SliceOver, sleep_within
 
 logger = Logger(child=True)
@@ -209,8 +209,8 @@ class Downloader:
         for item, original in assigned:
             if work.files.get(item, {}).get("status") != STORED:
                 self._store_file(work, item, original)
-        if manifest.missing:
-            raise OriginalsMissing("; ".join(manifest.missing))
+        if missing := [*manifest.missing, *_lost(work.files)]:
+            raise OriginalsMissing("; ".join(missing))
         self._library.stored(
             work.lease, item_count=event.item_count, files=len(_stored(work.files)), total_bytes=work.bytes_done
         )
@@ -309,8 +309,10 @@ class Downloader:
         )
         upload = self._bucket.begin(key, version, limits=self._limits, metadata=metadata)
         begun: dict[str, str | int] = {"upload_id": upload.upload_id, "part_size": upload.part_size}
+        # What the bucket has lost stays missing until it is stored, even if GoPro stops offering it half way.
+        status = MISSING if work.files.get(item, {}).get("status") == MISSING else UPLOADING
         try:
-            self._save(work, item, original, version, key, status=UPLOADING, part_count=upload.part_count, **begun)
+            self._save(work, item, original, version, key, status=status, part_count=upload.part_count, **begun)
         except BaseException:
             self._abort({"key": key, **begun})  # nobody will know of it
             raise
@@ -332,6 +334,12 @@ class Downloader:
 def _stored(files: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
     """The records of the files that are in the bucket, in order: others may have been begun and then taken back."""
     return [record for _, record in sorted(files.items()) if record["status"] == STORED]
+
+
+def _lost(files: Mapping[int, dict[str, Any]]) -> list[str]:
+    """In words, the files that the bucket has had and has lost, and that GoPro's manifest no longer shows."""
+    lost = [record["origin"] for _, record in sorted(files.items()) if record["status"] == MISSING]
+    return [f"the bucket has lost {origin}, and GoPro no longer offers it" for origin in lost]
 
 
 _MEDIUM = tuple(f.name for f in fields(MediumEvent) if f.name not in ("hops", "causation_id", "occurred_at"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.shared.gopro.media import READY, ListedMedium
-from services.shared.library import STORED
+from services.shared.library import MISSING, STORED
 
 UNKNOWN_SIZE = 4_000_000_000  # bytes that a medium is counted with when GoPro doesn't say
 
@@ -15,6 +15,7 @@ class Known:
     """What the library table has of a medium, as far as it matters here."""
 
     stored: bool
+    wanted: bool  # again, by an operator: the bucket has lost something of it
     item_count: int | None  # None where the record doesn't say
     tried_at: str  # UTC, ISO 8601; empty where the record doesn't say
 
@@ -23,6 +24,7 @@ class Known:
         count = record.get("item_count")
         return cls(
             stored=record.get("status") == STORED,
+            wanted=record.get("status") == MISSING,
             item_count=None if count is None else int(count),
             tried_at=str(record.get("tried_at", "")),
         )
@@ -42,7 +44,10 @@ class Admission:
 
 
 def admit(media: Iterable[ListedMedium], known: Mapping[str, Known], *, max_media: int, max_bytes: float) -> Admission:
-    """Those never tried come first, the oldest of them foremost; then the others, the least recently tried foremost.
+    """Which are taken on, and in which order.
+
+    First those that an operator wants again; then those never tried, the oldest of them foremost; then the others, the
+    least recently tried foremost.
 
     Taking on ends with the first medium that would be too much. So none is passed over for good: sooner or later it
     is the first, and the first is taken on whatever its size.
@@ -58,9 +63,11 @@ def admit(media: Iterable[ListedMedium], known: Mapping[str, Known], *, max_medi
         else:
             candidates.append(medium)
 
-    def turn(medium: ListedMedium) -> tuple[bool, str, str]:
+    def turn(medium: ListedMedium) -> tuple[bool, bool, str, str]:
         record = known.get(medium.media_id)
-        return record is not None, record.tried_at if record else medium.captured_at or "", medium.media_id
+        wanted = record is not None and record.wanted
+        since = record.tried_at if record else medium.captured_at or ""
+        return not wanted, record is not None, since, medium.media_id
 
     admitted: list[ListedMedium] = []
     taken = 0

@@ -566,14 +566,9 @@ def test_a_lost_library_table_is_made_good_from_the_bucket_without_a_download(st
     assert len(stage.objects()) == 1
 
 
-def test_of_a_medium_that_is_wanted_again_only_what_is_gone_is_fetched_and_to_its_old_key(stage: Stage) -> None:
-    """As `cloud-sync verify --refetch` marks it."""
-    chapters = tuple(Generated(SIZE + n, f"chapter {n}") for n in range(3))
-    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters))
-    stage.react(discovered(item_count=3))
-    before = stage.library.files("m-1")
-    stage.s3.delete_object(Bucket=BUCKET, Key=before[2]["key"])
-    for item in (0, 2, 3):  # of the third nothing but a new ETag was found
+def want_again(stage: Stage, *items: int) -> None:
+    """Marks a medium and these of its files as `cloud-sync verify --refetch` does."""
+    for item in (0, *items):
         stage.dynamodb.update_item(
             TableName=TABLE,
             Key={"media_id": "m-1", "item": item},
@@ -581,6 +576,16 @@ def test_of_a_medium_that_is_wanted_again_only_what_is_gone_is_fetched_and_to_it
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={":missing": MISSING, ":one": int(item == 0)},
         )
+
+
+def test_of_a_medium_that_is_wanted_again_only_what_is_gone_is_fetched_and_to_its_old_key(stage: Stage) -> None:
+    """As `cloud-sync verify --refetch` marks it."""
+    chapters = tuple(Generated(SIZE + n, f"chapter {n}") for n in range(3))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters))
+    stage.react(discovered(item_count=3))
+    before = stage.library.files("m-1")
+    stage.s3.delete_object(Bucket=BUCKET, Key=before[2]["key"])
+    want_again(stage, 2, 3)  # the third has come back meanwhile
     stage.cloud.observations.clear()
     fact = only(stage.react(discovered(sync_id="s-2", item_count=3)))
     assert (fact.files_total, fact.already_stored) == (3, False)
@@ -593,6 +598,46 @@ def test_of_a_medium_that_is_wanted_again_only_what_is_gone_is_fetched_and_to_it
     }
     assert stage.digests() == stage.sources("m-1")
     assert stage.record()["status"] == STORED
+
+
+def test_a_file_that_is_wanted_again_and_that_gopro_no_longer_offers_fails_the_medium(stage: Stage) -> None:
+    photo: dict[str, Any] = {"shape": Shape.PHOTO, "contents": (Generated(MIB, "photo"),), "filename": "GOPR0132.JPG"}
+    stage.serve(video(raw=Generated(5000, "raw"), **photo))
+    stage.react(discovered())
+    files = stage.library.files("m-1")
+    for record in files.values():
+        stage.s3.delete_object(Bucket=BUCKET, Key=record["key"])
+    want_again(stage, *files)
+    stage.serve(video(**photo))
+
+    with pytest.raises(GaveUp) as end:
+        stage.react(discovered(sync_id="s-2"))
+    fact = only(end.value.facts)
+    assert fact.reason == "the bucket has lost raw_photo/default/1, and GoPro no longer offers it"
+    assert not end.value.dead_letter
+    assert stage.record()["status"] == "FAILED"
+    assert stage.digests() == stage.sources("m-1"), "the other file is stored again"
+    assert sorted(record["status"] for record in stage.library.files("m-1").values()) == [MISSING, STORED]
+
+    stage.serve(video(raw=Generated(5000, "raw"), **photo))
+    assert only(stage.react(discovered(sync_id="s-3"))).files_total == 2
+    assert stage.record()["status"] == STORED
+
+
+def test_a_file_that_is_wanted_again_and_that_gopro_stops_offering_half_way_stays_missing(stage: Stage) -> None:
+    chapters = (Generated(MIB, "chapter 1"), Generated(SIZE, "chapter 2"))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters))
+    stage.react(discovered(item_count=2))
+    stage.s3.delete_object(Bucket=BUCKET, Key=stage.library.files("m-1")[2]["key"])
+    want_again(stage, 2)
+    stage.serve(video(Drop(at_bytes=7 * MIB, times=99), shape=Shape.CHAPTERED, contents=chapters))
+    with pytest.raises(ConnectionLost):
+        stage.react(discovered(item_count=2))
+    stage.serve(video(shape=Shape.CHAPTERED, contents=chapters[:1]))
+
+    with pytest.raises(GaveUp) as end:
+        stage.react(discovered(), Message(receives=2))
+    assert only(end.value.facts).reason == "the bucket has lost source/default/2, and GoPro no longer offers it"
 
 
 @pytest.mark.scenario(43)

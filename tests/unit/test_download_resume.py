@@ -27,7 +27,7 @@ from services.shared.errors import PermanentError, TransientError
 from services.shared.events import MediaDownloadFailed, MediaDownloadPaused
 from services.shared.gopro.hosts import AllowedHosts
 from services.shared.inbox import Fenced, GaveUp
-from services.shared.library import STORED
+from services.shared.library import MISSING, STORED
 from services.shared.slices import MAX_HOPS, MAX_IDLE_SLICES, PAUSE_SECONDS, SliceOver
 
 FOLDER = "gopro/2026/01/30/m-1"
@@ -184,6 +184,14 @@ def test_a_new_file_gets_an_upload_which_is_written_down_before_its_first_part()
         "part_count": 3,
     }
     assert desk.library.files == desk.work.files == {1: written}
+
+
+@pytest.mark.parametrize(("before", "after"), [(MISSING, MISSING), (UPLOADING, UPLOADING)])
+def test_a_file_that_the_bucket_has_lost_stays_missing_until_it_is_stored(before: str, after: str) -> None:
+    desk = Desk()
+    desk.work.files[1] = {"key": KEY, "status": before}
+    desk.upload()
+    assert desk.library.files[1]["status"] == after
 
 
 def test_an_upload_that_can_not_be_written_down_is_given_up() -> None:

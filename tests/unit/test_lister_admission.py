@@ -100,6 +100,19 @@ def test_those_that_failed_come_least_recently_tried_first() -> None:
     assert ids(decided([medium("a"), medium("b"), medium("c")], records)) == ["c", "b", "a"]
 
 
+def test_those_that_an_operator_wants_again_come_before_all_others_until_they_are_tried() -> None:
+    records = {
+        "c": {"status": "MISSING", "tried_at": "2026-01-04T00:00:00Z", "item_count": Decimal(1)},
+        "d": {"status": "MISSING", "tried_at": "2026-01-03T00:00:00Z", "item_count": Decimal(1)},
+        "b": {"status": "FAILED", "tried_at": "2026-01-01T00:00:00Z"},
+    }
+    media = [medium("a"), medium("b"), medium("c"), medium("d")]
+    assert ids(decided(media, records)) == ["d", "c", "a", "b"]
+    assert ids(decided(media, records, max_media=1)) == ["d"]
+    records["d"] = {"status": "DOWNLOADING", "tried_at": "2026-01-05T00:00:00Z"}
+    assert ids(decided(media, records)) == ["c", "a", "b", "d"]
+
+
 def test_no_more_are_taken_on_than_wanted() -> None:
     admission = decided([medium("a"), medium("b"), medium("c")], max_media=2)
     assert ids(admission) == ["a", "b"]
@@ -128,7 +141,10 @@ LISTED = st.builds(
     state=st.sampled_from(["ready", "ready", "ready", "transcoding", ""]),
 )
 RECORDS = st.fixed_dictionaries(
-    {"status": st.sampled_from(["STORED", "FAILED", "DOWNLOADING"]), "item_count": st.integers(1, 3).map(Decimal)},
+    {
+        "status": st.sampled_from(["STORED", "FAILED", "DOWNLOADING", "MISSING"]),
+        "item_count": st.integers(1, 3).map(Decimal),
+    },
     optional={"tried_at": st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])},
 )
 LIBRARIES = st.lists(LISTED, unique_by=lambda listed: listed.media_id, max_size=30)

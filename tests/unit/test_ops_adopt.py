@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from ops import command
-from ops.adopt import Adopted, read_object
+from ops.adopt import Adopted, adopt, read_object
 from ops.library import Absent, MediumRecords
 from services.downloader.lease import AlreadyStored, Lease
-from services.shared.library import STORED
+from services.shared.library import MISSING, STORED
 from tests.unit.library_stage import BUCKET, LibraryStage, library_stage, medium
 
 
@@ -117,6 +117,27 @@ def test_of_a_medium_with_an_object_that_says_too_little_nothing_is_written(stag
 
     assert stage.adopt() == Adopted(objects=2, unsettled=1)
     assert stage.records() == {}
+
+
+@pytest.mark.parametrize("unsaid", ["origin", None])
+def test_a_stored_medium_that_adopting_can_not_complete_is_left_to_refetch_since_no_sync_looks_at_it(
+    stage: LibraryStage, unsaid: str | None
+) -> None:
+    event = medium(item_count=2)
+    stage.store(event, b"a", b"b")
+    if unsaid:
+        stage.put(event, b"b", item=2, files=2, key=stage.key("m-1", 2), without=[unsaid])
+        why = "an object doesn't say all"
+    else:
+        stage.delete(stage.key("m-1", 2))
+        why = "the table has 1 of its 2 files"
+    stage.forget("m-1", 2)
+
+    (left,) = list(adopt(stage.stores))
+    assert (left.files, left.unsettled) == (0, 1)
+    assert left.left == f"{why}; `verify --refetch` has the next sync look"
+    stage.verify(refetch=True)
+    assert stage.own("m-1")["status"] == MISSING
 
 
 def test_a_mediums_own_record_is_not_guessed_from_objects_that_say_too_little(stage: LibraryStage) -> None:

@@ -1,8 +1,10 @@
 """The command: what it takes, where it goes, how it ends."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -151,11 +153,13 @@ def test_a_stage_that_runs_without_iam_is_not_taken_for_one_with_it(
 
 
 def test_the_shell_of_a_stage_with_iam_trusts_its_certificate(tmp_path: Path) -> None:
-    over_tls = stage.Stage(folder=tmp_path, mark="m", endpoint_url="https://127.0.0.1:1")
+    over_tls = stage.Stage(folder=tmp_path / "a stage", mark="m", endpoint_url="https://127.0.0.1:1")
+    without = replace(over_tls, endpoint_url="http://127.0.0.1:1")
 
-    assert over_tls.deployment.certificate == str(over_tls.certificate)
-    assert over_tls.shell.endswith(f" AWS_CA_BUNDLE={over_tls.certificate}")
-    assert "AWS_CA_BUNDLE" not in stage.Stage(folder=tmp_path, mark="m", endpoint_url="http://127.0.0.1:1").shell
+    assert over_tls.deployment.certificate == over_tls.description["certificate"] == str(over_tls.certificate)
+    assert shlex.split(over_tls.shell)[-1] == f"AWS_CA_BUNDLE={over_tls.certificate}"
+    assert "AWS_CA_BUNDLE" not in without.shell
+    assert without.description["certificate"] is None
 
 
 def test_a_local_stage_that_does_not_run_is_not_taken_for_one(local: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
@@ -11,11 +12,11 @@ from botocore.exceptions import ClientError
 from ops import command
 from ops.deployment import Deployment
 from ops.errors import OperatorError
-from ops.library import WORKERS, in_order
-from ops.refetch import Wrong, want_again
+from ops.library import WORKERS, FoundObject, in_order
+from ops.refetch import Wrong, set_right
 from ops.verify import Verification
 from services.downloader.keys import other_key
-from services.downloader.lease import LEASE, Lease
+from services.downloader.lease import LEASE, AlreadyStored, Lease
 from services.lister.admission import Known
 from services.shared.gopro.media import ListedMedium
 from services.shared.inbox import Fenced
@@ -29,6 +30,22 @@ from tests.unit.library_stage import BUCKET, LATER, NOW, TABLE, LibraryStage, li
 def stage() -> Iterator[LibraryStage]:
     with library_stage() as running:
         yield running
+
+
+WANTED = "wanted again: the next sync sees to it, if GoPro still lists it"
+BACK = "it is there again: `--refetch` takes it for stored"
+WHOLE = "all of its files are there again: `--refetch` takes it for stored"
+
+
+def bring_back(stage: LibraryStage, key: str) -> None:
+    """What lies before the latest version of an object, be that a delete marker or another object."""
+    (latest,) = [
+        version
+        for kind in ("Versions", "DeleteMarkers")
+        for version in stage.s3.list_object_versions(Bucket=BUCKET, Prefix=key).get(kind, [])
+        if version["Key"] == key and version["IsLatest"]
+    ]
+    stage.s3.delete_object(Bucket=BUCKET, Key=key, VersionId=latest["VersionId"])
 
 
 def told(stage: LibraryStage, **options: object) -> list[str]:
@@ -79,8 +96,7 @@ def test_an_object_that_is_gone_is_told_with_its_medium_name_and_key(stage: Libr
 def test_an_object_that_comes_back_when_its_delete_marker_goes_is_fine_again(stage: LibraryStage) -> None:
     stage.store(medium(), b"a")
     stage.delete(stage.key("m-1"))
-    (marker,) = stage.s3.list_object_versions(Bucket=BUCKET)["DeleteMarkers"]
-    stage.s3.delete_object(Bucket=BUCKET, Key=marker["Key"], VersionId=marker["VersionId"])
+    bring_back(stage, stage.key("m-1"))
 
     assert stage.verify() == []
 
@@ -129,8 +145,8 @@ def test_a_medium_whose_files_the_table_has_lost_is_told(stage: LibraryStage) ->
 
     assert sorted(told(stage)) == [
         "no record names it: `adopt` takes it",
-        "the table has 1 of its 2 files: see `adopt`",
-        "the table has no record of the medium itself: the next sync sees to it",
+        "the table has 1 of its 2 files: see `adopt`, and if it stays, `--refetch`",
+        "the table has no record of the medium itself: `adopt` or the next sync sees to it",
     ]
 
 
@@ -139,6 +155,7 @@ def test_objects_that_no_record_names_are_told_and_only_lost_ones_are_wrong(stag
     folder = stage.key("m-1").rpartition("/")[0]
     stage.put(medium("m-2"), b"b", key="gopro/2026/01/30/m-2/GX010639.MP4")
     stage.put(medium(), b"a", key=f"{folder}/GX010639-12345678.MP4")
+    stage.put(medium(), b"another", key=f"{folder}/GX010639-87654321.MP4")
     stage.put(medium(), b"a", key="gopro/the best/GX010639.MP4")
     stage.s3.put_object(Bucket=BUCKET, Key=f"{folder}/notes.txt", Body=b"mine")
     stage.s3.put_object(Bucket=BUCKET, Key="reports/s-1.json", Body=b"{}")
@@ -146,12 +163,13 @@ def test_objects_that_no_record_names_are_told_and_only_lost_ones_are_wrong(stag
     problems = {problem.key.rpartition("/")[2]: problem for problem in stage.verify() if problem.harmless}
     assert {name: problem.wrong for name, problem in problems.items()} == {
         "GX010639-12345678.MP4": f"is another copy of {stage.key('m-1')}",
+        "GX010639-87654321.MP4": "calls itself item 1 of this medium and isn't what is stored as that",
         "GX010639.MP4": "is none of ours",
         "notes.txt": "is none of ours",
     }
     (wrong,) = [problem for problem in stage.verify() if not problem.harmless]
     assert (wrong.media_id, wrong.wrong) == ("m-2", "no record names it: `adopt` takes it")
-    assert (stage.verification.problems, stage.verification.harmless) == (1, 3)
+    assert (stage.verification.problems, stage.verification.harmless) == (1, 4)
 
 
 def test_what_a_sync_stores_meanwhile_is_not_taken_for_lost(stage: LibraryStage) -> None:
@@ -198,7 +216,7 @@ def test_a_table_or_a_bucket_that_is_gone_is_said_before_anything_is_looked_at(s
     with pytest.raises(OperatorError, match="The media bucket no-such-bucket is gone"):
         stage.verify()
     stage.dynamodb.delete_table(TableName=TABLE)
-    with pytest.raises(OperatorError, match=r"library table library is gone\. Make it again"):
+    with pytest.raises(OperatorError, match=r"library table library is gone\. Restore it, or make it again"):
         stage.adopt()
 
 
@@ -265,7 +283,7 @@ def test_a_marked_medium_is_discovered_and_only_what_is_gone_is_to_be_stored(sta
         ("m-1", 2): {**before["m-1", 2], "status": MISSING},
     }
     assert after == expected
-    assert told(stage) == ["wanted again: the next sync sees to it"]
+    assert told(stage) == [WANTED]
     assert not Known.from_record(after["m-1", 0]).has_all_of(listed(item_count=2))
     outstanding = Medium(media_id="m-1", state="DISCOVERED", item_count=2)
     assert known_results("s-1", [outstanding], {"m-1": after["m-1", 0]}) == [], "neither stored nor failed by any sync"
@@ -275,12 +293,10 @@ def test_a_marked_medium_is_discovered_and_only_what_is_gone_is_to_be_stored(sta
 
 
 @pytest.mark.parametrize(
-    ("body", "origin_etag", "moves"),
-    [(b"bbb", "other", True), (b"longer", "etag-1", True), (b"bbb", "etag-1", False)],
-    ids=["not ours", "another size", "only another ETag"],
+    ("body", "origin_etag"), [(b"bbb", "other"), (b"longer", "etag-1")], ids=["not ours", "another size"]
 )
 def test_a_file_whose_key_is_occupied_gets_another_and_what_lies_there_stays(
-    stage: LibraryStage, body: bytes, origin_etag: str, moves: bool
+    stage: LibraryStage, body: bytes, origin_etag: str
 ) -> None:
     stage.store(medium(), b"aaa")
     key = stage.key("m-1")
@@ -289,7 +305,7 @@ def test_a_file_whose_key_is_occupied_gets_another_and_what_lies_there_stays(
     stage.verify(refetch=True)
 
     assert stage.library.files("m-1")[1]["status"] == MISSING
-    assert stage.key("m-1") == (other_key(key, "etag-1") if moves else key)
+    assert stage.key("m-1") == other_key(key, "etag-1")
     assert stage.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
 
 
@@ -321,9 +337,9 @@ def test_a_medium_that_a_sync_took_since_it_was_read_is_left_alone(stage: Librar
     elif status == STORED:
         stage.library.stored(lease, item_count=3, files=2, total_bytes=2)
     before = stage.records()
-    wrong = [Wrong(item=1, wrong="missing", occupied=False)]
+    wrong = [Wrong(item=1, wrong="missing")]
 
-    assert want_again(stage.stores, read, wrong, now=LATER) is False
+    assert set_right(stage.stores, read, wrong, now=LATER) is False
     assert stage.records() == before
 
 
@@ -334,7 +350,7 @@ def test_a_medium_that_a_sync_began_since_no_record_of_it_was_read_is_left_alone
     assert isinstance(stage.library.take(medium()), Lease)
     before = stage.records()
 
-    assert want_again(stage.stores, read, [Wrong(item=1, wrong="missing", occupied=False)], now=LATER) is False
+    assert set_right(stage.stores, read, [Wrong(item=1, wrong="missing")], now=LATER) is False
     assert stage.records() == before
 
 
@@ -356,18 +372,19 @@ def burst(stage: LibraryStage, pictures: int) -> list[Wrong]:
     first = stage.library.files("m-1")[1]
     for item in range(2, pictures + 1):
         stage.library.save_file(lease, item, {**first, "item": item, "key": f"{first['key']}-{item}"})
-    return [Wrong(item=item, wrong="missing", occupied=False) for item in range(1, pictures + 1)]
+    return [Wrong(item=item, wrong="missing") for item in range(1, pictures + 1)]
 
 
 def test_more_files_than_a_transaction_takes_are_all_marked(stage: LibraryStage) -> None:
     wrongs = burst(stage, 120)
-    assert want_again(stage.stores, stage.stores.records("m-1"), wrongs, now=LATER)
+    assert set_right(stage.stores, stage.stores.records("m-1"), wrongs, now=LATER)
     assert {record["status"] for record in stage.records().values()} == {MISSING}
     assert stage.own("m-1")["epoch"] == 2
 
 
 def test_marking_that_ends_half_way_leaves_a_medium_that_is_told_and_marked_the_next_time(stage: LibraryStage) -> None:
     wrongs = burst(stage, 120)
+    stage.delete(stage.key("m-1"))
     stores = stage.stores
     write, calls = stores.dynamodb.transact_write_items, 0
 
@@ -380,7 +397,7 @@ def test_marking_that_ends_half_way_leaves_a_medium_that_is_told_and_marked_the_
 
     stores.dynamodb.transact_write_items = only_once
     with pytest.raises(KeyboardInterrupt):
-        want_again(stores, stores.records("m-1"), wrongs, now=LATER)
+        set_right(stores, stores.records("m-1"), wrongs, now=LATER)
     assert stage.own("m-1")["status"] == STORED
 
     stage.verify(refetch=True)
@@ -395,17 +412,229 @@ def test_a_medium_whose_files_are_lost_from_table_and_bucket_alike_is_marked(sta
 
     stage.verify(refetch=True)
     assert stage.own("m-1")["status"] == MISSING
-    assert told(stage) == ["wanted again: the next sync sees to it"]
+    assert told(stage) == [WANTED]
 
 
-def test_a_file_whose_mediums_own_record_is_lost_is_marked_with_a_new_one(stage: LibraryStage) -> None:
+def test_a_file_whose_mediums_own_record_is_lost_is_marked_and_that_record_left_to_others(stage: LibraryStage) -> None:
     stage.store(medium(item_count=2), b"a", b"b")
     stage.delete(stage.key("m-1", 2))
     stage.forget("m-1", 0)
 
     stage.verify(refetch=True)
-    assert stage.own("m-1") == {"media_id": "m-1", "item": 0, "status": MISSING, "epoch": 1}
-    assert stage.library.take(medium(item_count=2)) == Lease(media_id="m-1", epoch=2)
+    assert stage.own("m-1") == {}
+    assert stage.library.files("m-1")[2]["status"] == MISSING
+    assert stage.verification.marked_media == 1
+    bring_back(stage, stage.key("m-1", 2))
+    stage.verify(refetch=True)
+    assert stage.adopt().media == 1
+    assert stage.verify() == []
+
+
+# --- and what is there again ----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_wanted_again_and_is_back_is_taken_for_stored_without_gopro(stage: LibraryStage) -> None:
+    stage.store(medium(item_count=2), b"a", b"b")
+    before = stage.records()
+    key = stage.key("m-1", 2)
+    stage.delete(key)
+    stage.verify(refetch=True)
+    bring_back(stage, key)
+
+    assert told(stage) == [BACK]
+    assert stage.verification.problems == 1
+    marked = stage.records()
+    assert told(stage) == [BACK], "nothing changes unless asked for"
+    assert stage.records() == marked
+
+    stage.verify(refetch=True)
+    assert (stage.verification.marked_media, stage.verification.mended_media) == (0, 1)
+    assert stage.records() == {**before, ("m-1", 0): {**before["m-1", 0], "epoch": 3}}
+    assert stage.verify() == []
+    assert stage.library.take(medium(item_count=2)) == AlreadyStored(epoch=3, sync_id="s-1")
+
+
+def test_a_medium_of_which_only_a_part_is_back_stays_wanted(stage: LibraryStage) -> None:
+    stage.store(medium(item_count=2), b"a", b"b")
+    for item in (1, 2):
+        stage.delete(stage.key("m-1", item))
+    stage.verify(refetch=True)
+    bring_back(stage, stage.key("m-1", 2))
+
+    assert told(stage, refetch=True) == [WANTED, BACK]
+    assert (stage.verification.marked_media, stage.verification.mended_media) == (1, 0)
+    assert stage.own("m-1")["status"] == MISSING
+    assert told(stage) == [WANTED]
+    bring_back(stage, stage.key("m-1", 1))
+    stage.verify(refetch=True)
+    assert stage.verify() == []
+
+
+def test_a_medium_that_a_sync_failed_for_want_of_a_file_is_stored_once_that_is_back(stage: LibraryStage) -> None:
+    event = medium(item_count=2)
+    stage.store(event, b"a", b"b")
+    key = stage.key("m-1", 2)
+    stage.delete(key)
+    stage.verify(refetch=True)
+    lease = stage.library.take(event)
+    assert isinstance(lease, Lease)
+    stage.library.failed(lease, "the bucket has lost source/default/2, and GoPro no longer offers it")
+    assert told(stage) == [WANTED]
+    bring_back(stage, key)
+
+    stage.verify(refetch=True)
+    own = stage.own("m-1")
+    assert (own["status"], own["epoch"], "reason" in own) == (STORED, lease.epoch + 1, False)
+    assert stage.verify() == []
+
+
+def test_a_medium_that_failed_for_something_else_stays_failed_when_a_record_is_mended(stage: LibraryStage) -> None:
+    stage.store(medium(), b"a")
+    lease = stage.library.take(medium(item_count=2))
+    assert isinstance(lease, Lease)
+    stage.library.failed(lease, "GoPro lists 2 items and offers 1")
+    own = stage.own("m-1")
+    stage.put(medium(), b"b", key=stage.key("m-1"))
+
+    assert told(stage, refetch=True) == ["another ETag"]
+    assert stage.verification.mended_media == 1
+    assert stage.own("m-1") == own
+    assert stage.verify() == []
+
+
+@pytest.mark.parametrize("status", [STORED, MISSING])
+def test_another_etag_alone_is_noted_and_nothing_is_fetched_for_it(stage: LibraryStage, status: str) -> None:
+    """moto tells no checksum, so that here other bytes of the same size stand for an object copied onto itself."""
+    lease = stage.store(medium(item_count=2), b"aaa", b"b")
+    record = stage.library.files("m-1")[1]
+    stage.library.save_file(lease, 1, {**record, "origin_etag": record["etag"], "proof": "origin-etag"})
+    key = stage.key("m-1")
+    if status == MISSING:
+        stage.delete(key)
+        stage.verify(refetch=True)
+    etag = stage.put(medium(), b"bbb", key=key, origin_etag=record["etag"])
+    own = stage.own("m-1")
+
+    assert told(stage) == ["another ETag" if status == STORED else BACK]
+    stage.verify(refetch=True)
+    assert stage.verification.mended_media == 1
+    expected = {**record, "origin_etag": record["etag"], "etag": etag, "proof": "length"}
+    assert stage.library.files("m-1")[1] == expected
+    assert stage.own("m-1") == {**own, "status": STORED, "epoch": 1 if status == STORED else 3}
+    assert stage.verify() == []
+
+
+def test_what_lies_at_the_key_of_a_file_that_is_wanted_again_and_is_another_is_not_taken_for_it(
+    stage: LibraryStage,
+) -> None:
+    stage.store(medium(), b"aaa")
+    key = stage.key("m-1")
+    stage.delete(key)
+    stage.verify(refetch=True)
+    marked = stage.records()
+    stage.put(medium(), b"longer", key=key)
+
+    assert told(stage, refetch=True) == [WANTED]
+    assert stage.records() == marked
+
+
+def test_an_original_that_comes_back_to_the_key_it_had_to_leave_is_taken_for_stored_there(stage: LibraryStage) -> None:
+    stage.store(medium(), b"aaa")
+    before, key = stage.records(), stage.key("m-1")
+    stage.put(medium(), b"longer", key=key)
+    stage.verify(refetch=True)
+    assert stage.key("m-1") != key
+    isnt = "calls itself item 1 of this medium and isn't what is stored as that"
+    assert sorted(told(stage)) == [isnt, WANTED]
+    bring_back(stage, key)
+
+    assert told(stage, refetch=True) == [BACK]
+    assert stage.records() == {**before, ("m-1", 0): {**before["m-1", 0], "epoch": 3}}
+    assert stage.verify() == []
+
+
+def test_a_file_whose_upload_has_begun_again_is_back_when_its_object_is(stage: LibraryStage) -> None:
+    event = medium()
+    stage.store(event, b"aaa")
+    record, key = stage.library.files("m-1")[1], stage.key("m-1")
+    stage.delete(key)
+    stage.verify(refetch=True)
+    lease = stage.library.take(event)
+    assert isinstance(lease, Lease)
+    begun = {name: value for name, value in record.items() if name not in ("etag", "checksum", "proof")}
+    stage.library.save_file(lease, 1, {**begun, "status": MISSING, "upload_id": "u", "part_size": 5})
+    stage.library.failed(lease, "no answer")
+    bring_back(stage, key)
+
+    assert told(stage, refetch=True) == [BACK]
+    assert stage.library.files("m-1")[1] == record
+    assert stage.verify() == []
+
+
+def test_a_file_that_is_back_is_left_alone_while_a_sync_has_its_medium(stage: LibraryStage) -> None:
+    stage.store(medium(), b"a")
+    key = stage.key("m-1")
+    stage.delete(key)
+    stage.verify(refetch=True)
+    bring_back(stage, key)
+    assert isinstance(stage.library.take(medium()), Lease)
+    before = stage.records()
+
+    stage.verify(refetch=True, now=NOW)
+    assert stage.verification.not_marked == 1
+    assert stage.records() == before
+
+
+def test_more_files_than_a_transaction_takes_are_all_taken_for_stored(stage: LibraryStage) -> None:
+    wrongs = burst(stage, 120)
+    before = stage.records()
+    set_right(stage.stores, stage.stores.records("m-1"), wrongs, now=LATER)
+    found = stage.stores.head(stage.key("m-1"))
+    assert isinstance(found, FoundObject)
+    read = stage.stores.records("m-1")
+    back = [
+        Wrong(item=item, wrong=BACK, intact=replace(found, key=str(record["key"])))
+        for item, record in read.files.items()
+    ]
+    assert set_right(stage.stores, read, back, now=LATER)
+    after = stage.records()
+    assert {key: record for key, record in after.items() if key[1]} == {
+        key: record for key, record in before.items() if key[1]
+    }
+    assert {record["status"] for record in after.values()} == {STORED}
+
+
+def test_a_medium_whose_lost_records_were_adopted_after_it_was_marked_is_stored_again(stage: LibraryStage) -> None:
+    stage.store(medium(item_count=2), b"a", b"b")
+    key = stage.key("m-1", 2)
+    stage.delete(key)
+    stage.forget("m-1", 2)
+    stage.verify(refetch=True)
+    bring_back(stage, key)
+    stage.adopt()
+
+    assert told(stage) == [WHOLE]
+    stage.verify(refetch=True)
+    assert stage.own("m-1")["status"] == STORED
+    assert stage.verify() == []
+
+
+@pytest.mark.parametrize("unsaid", ["origin", "files", "item-count"])
+def test_a_file_whose_record_is_lost_and_whose_object_says_too_little_is_found_by_the_sync_after_a_mark(
+    stage: LibraryStage, unsaid: str
+) -> None:
+    event = medium(item_count=2)
+    stage.store(event, b"a", b"b")
+    stage.put(event, b"b", item=2, files=2, key=stage.key("m-1", 2), without=[unsaid])
+    stage.forget("m-1", 2)
+
+    assert told(stage) == [
+        "the table has 1 of its 2 files: see `adopt`, and if it stays, `--refetch`",
+        "no record names it: it says too little for `adopt`, and a sync has to look",
+    ]
+    stage.verify(refetch=True)
+    assert stage.verification.marked_media == 1
+    assert isinstance(stage.library.take(event), Lease)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -432,6 +661,15 @@ def test_the_command_says_what_is_wrong_and_how_it_ends(
     ]
     assert "nothing is fetched again unless asked for" in err
     assert command.main(["verify", "--refetch"]) == 1
-    assert capsys.readouterr().err == "cloud-sync: 1 media are marked: the next sync fetches what of them is gone\n"
+    assert (
+        capsys.readouterr().err
+        == "cloud-sync: 1 media are marked: the next sync fetches what is gone, if GoPro has it\n"
+    )
+    bring_back(stage, key)
+    assert command.main(["verify", "--refetch"]) == 1
+    assert capsys.readouterr().err == (
+        "cloud-sync: 1 media are set right in the table: nothing of them has to be fetched\n"
+    )
+    assert command.main(["verify"]) == 0
     assert command.main(["verify", "--media-id", "m-9"]) == 2
     assert capsys.readouterr().err == "cloud-sync: The library table has no medium m-9.\n"

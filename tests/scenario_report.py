@@ -7,7 +7,6 @@ shows as one that was not run, and fails it.
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -49,14 +48,6 @@ PLACES = {
     "tests/unit/": Means.UNIT,
 }
 FAKE_CLOUD = ("tests.gopro_cloud", "tests.unit.gopro_stage")
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How the cases of one test ended; a test without parameters is one case."""
-
-    result: str
-    cases: int = 0
 
 
 # ── Marks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,23 +114,23 @@ def not_shown_as_required() -> dict[int, Means]:
 # ── The document ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def render(endings: Mapping[str, Ending]) -> str:
+def render(endings: Mapping[str, str]) -> str:
     """The document, of how the marked tests ended. The same endings make the same text."""
     rows = []
     for number, scenario in sorted(SCENARIOS.items()):
         tests = [test for test, numbers in marked_tests().items() if number in numbers]
-        shown_by = "<br>".join(_entry(test, endings.get(test, Ending(NOT_RUN))) for test in tests)
-        result = worst(endings.get(test, Ending(NOT_RUN)).result for test in tests) if tests else NOT_RUN
+        shown_by = "<br>".join(_entry(test, endings.get(test, NOT_RUN)) for test in tests)
+        result = worst(endings.get(test, NOT_RUN) for test in tests) if tests else NOT_RUN
         by = ", ".join(str(means.name) for means in scenario.by)
         rows.append(f"| {number} | {scenario.happens} | {scenario.required} | {by} | {shown_by or '—'} | {result} |\n")
     return HEAD + "".join(rows) + FOOT + f"\n{summary(endings)}\n"
 
 
-def summary(endings: Mapping[str, Ending]) -> str:
+def summary(endings: Mapping[str, str]) -> str:
     return f"{len(shown_by(endings))} of {len(SCENARIOS)} scenarios are shown."
 
 
-def shown_by(endings: Mapping[str, Ending]) -> dict[int, list[str]]:
+def shown_by(endings: Mapping[str, str]) -> dict[int, list[str]]:
     """The scenarios that have tests, all of which passed."""
     tests: dict[int, list[str]] = defaultdict(list)
     for test, numbers in marked_tests().items():
@@ -148,7 +139,7 @@ def shown_by(endings: Mapping[str, Ending]) -> dict[int, list[str]]:
     return {
         number: of_it
         for number, of_it in sorted(tests.items())
-        if worst(endings.get(test, Ending(NOT_RUN)).result for test in of_it) == PASSED
+        if worst(endings.get(test, NOT_RUN) for test in of_it) == PASSED
     }
 
 
@@ -157,11 +148,10 @@ def worst(results: Iterable[str]) -> str:
     return next((result for result in (FAILED, NOT_RUN) if result in found), PASSED)
 
 
-def _entry(test: str, ending: Ending) -> str:
+def _entry(test: str, ending: str) -> str:
     path, name = test.split("::", 1)
-    cases = f" ({ending.cases} cases)" if ending.cases > 1 else ""
-    trouble = "" if ending.result == PASSED else f" **{ending.result}**"
-    return f"[`{path.removeprefix('tests/')}::{name}`](../{path}){cases}{trouble}"
+    trouble = "" if ending == PASSED else f" **{ending}**"
+    return f"[`{path.removeprefix('tests/')}::{name}`](../{path}){trouble}"
 
 
 # ── The run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,12 +176,12 @@ class ScenarioReport:
         elif report.when == "call":
             of_case.setdefault(report.nodeid, PASSED)
 
-    def endings(self) -> dict[str, Ending]:
-        return {test: Ending(worst(cases.values()), len(cases)) for test, cases in self._results.items()}
+    def endings(self) -> dict[str, str]:
+        return {test: worst(cases.values()) for test, cases in self._results.items()}
 
     def troubles(self) -> list[str]:
         """The marked tests that did not pass."""
-        ended = {test: self.endings().get(test, Ending(NOT_RUN)).result for test in marked_tests()}
+        ended = {test: self.endings().get(test, NOT_RUN) for test in marked_tests()}
         return [f"{test}: {result}" for test, result in ended.items() if result != PASSED]
 
     @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.shared.events import (
@@ -24,6 +24,7 @@ from services.shared.events import (
     is_replay,
     read_event,
 )
+from tests.simulation.wiring import wires
 from tests.unit.arbitrary_events import events, events_of, required_fields
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -192,6 +193,10 @@ ZONES = (
 )
 
 
+DAYS = [date(2020, 1, 1) + timedelta(days=number) for number in range(20 * 365 + 5)]
+assert DAYS[-1] == date(2039, 12, 31)
+
+
 def due(day: date, hour: int, minute: int, zone: ZoneInfo) -> datetime | None:
     """When a schedule of this local time fires on this day, in UTC; None when the clocks skip that time."""
     local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
@@ -200,25 +205,26 @@ def due(day: date, hour: int, minute: int, zone: ZoneInfo) -> datetime | None:
 
 
 @pytest.mark.scenario(23)
-@given(zone=st.sampled_from(ZONES).map(ZoneInfo), day=st.dates(date(2020, 1, 1), date(2039, 12, 31)))
-@example(zone=ZoneInfo("Europe/Berlin"), day=date(2027, 3, 28))  # 02:00 does not exist
-@example(zone=ZoneInfo("Europe/Berlin"), day=date(2026, 10, 25))  # 02:00 exists twice
-@example(zone=ZoneInfo("America/New_York"), day=date(2027, 3, 14))
-@example(zone=ZoneInfo("Australia/Lord_Howe"), day=date(2026, 10, 4))
-def test_the_schedule_and_its_catch_up_name_one_sync_a_local_date(zone: ZoneInfo, day: date) -> None:
-    fired = [moment for moment in (due(day, 2, 0, zone), due(day, 4, 15, zone)) if moment]
-    assert fired
+@pytest.mark.parametrize("zone", [ZoneInfo(name) for name in ZONES], ids=str)
+def test_over_twenty_years_every_local_date_has_one_sync_and_no_other_date_has_it(zone: ZoneInfo) -> None:
+    times = wires().daily, wires().catch_up
+    for day in DAYS:
+        fired = [moment for hour, minute in times if (moment := due(day, hour, minute, zone))]
+        assert {scheduled(moment, zone) for moment in fired} == {f"scheduled-{day.isoformat()}"}
+
+
+@pytest.mark.scenario(23)
+@given(zone=st.timezones(), day=st.sampled_from(DAYS))
+def test_in_any_zone_the_schedule_and_its_catch_up_name_one_sync_a_local_date(zone: ZoneInfo, day: date) -> None:
+    fired = [moment for time_of_day in (wires().daily, wires().catch_up) if (moment := due(day, *time_of_day, zone))]
     assert {scheduled(moment, zone) for moment in fired} == {f"scheduled-{day.isoformat()}"}
 
 
 @pytest.mark.scenario(23)
-@given(zone=st.sampled_from(ZONES).map(ZoneInfo), day=st.dates(date(2020, 1, 1), date(2039, 12, 30)))
-def test_two_nights_are_two_syncs(zone: ZoneInfo, day: date) -> None:
-    tonight, tomorrow = due(day, 4, 15, zone), due(day + timedelta(days=1), 4, 15, zone)
-    assume(tonight is not None and tomorrow is not None)
-    assert tonight is not None
-    assert tomorrow is not None
-    assert scheduled(tonight, zone) != scheduled(tomorrow, zone)
+def test_twenty_years_have_nights_without_the_time_of_the_daily_sync() -> None:
+    without = [day for name in ZONES for day in DAYS if not due(day, *wires().daily, ZoneInfo(name))]
+    assert len(without) == 100, "once a year in five of the zones"
+    assert all(due(day, *wires().catch_up, ZoneInfo(name)) for name in ZONES for day in without)
 
 
 @pytest.mark.scenario(23)

@@ -12,6 +12,7 @@ from tests.load.worst import Largest
 
 MOST_GROWTH = 1.25  # of what a medium takes, from the smallest library to the largest
 MOST_GROWTH_OF_TIME = 1.5  # the same of processor time, which depends on what else the machine does
+MOST_MEMORY = 4 << 10  # bytes of a function for each medium more
 PER_LOOK = 2  # items that a review reads of a medium: the sync's, and the library's while it has no result
 MOST_OF_A_LIMIT = 0.8
 PLAIN_EVENT = 256 << 10  # bytes; what EventBridge and SQS took for years, and some targets still do
@@ -59,6 +60,8 @@ def goals(results: Results) -> Iterator[Goal]:
         yield from _of_nights(results.nightly)
     for measured in results.functions:
         yield from _of_a_function(measured)
+    for case in dict.fromkeys(measured.case for measured in results.functions):
+        yield from _of_growing(case, [measured for measured in results.functions if measured.case == case])
     for largest in results.worst:
         yield from _of_the_largest(largest)
     if results.embedded:
@@ -71,7 +74,10 @@ def growth(first: Night, last: Night, what: str) -> float:
 
 
 def read_for_looks(first: Night, last: Night) -> float:
-    """Items that were read of a medium for each look of a review, beside what the first night read of it."""
+    """Items that were read of a medium for each look of a review, beside what the first night read of it.
+
+    0 where the last has no more looks than the first.
+    """
     more = last.per_medium("items read") - first.per_medium("items read")
     return more / (last.looks - first.looks) if last.looks > first.looks else 0.0
 
@@ -99,8 +105,12 @@ def _of_one_sync(runs: Sequence[Run]) -> Iterator[Goal]:
         MOST_GROWTH_OF_TIME,
         "times",
     )
-    looks = f"items read of a medium for each look of a review, {between}"
-    yield _at_most(looks, read_for_looks(first, last), PER_LOOK, "")
+    if last.looks > first.looks:
+        looks = f"items read of a medium for each look of a review, {between}"
+        yield _at_most(looks, read_for_looks(first, last), PER_LOOK, "")
+    else:
+        what = "items read"
+        yield _at_most(f"{what} a medium, {between}", growth(first, last, what), MOST_GROWTH, "times")
     yield from _limits("one sync", runs[-1].largest)
 
 
@@ -132,8 +142,29 @@ def _of_a_function(measured: Measured) -> Iterator[Goal]:
     name = f"{measured.case}, {measured.media:,} media"
     megabytes = functions.memory_of(measured.case) >> 20
     yield _at_most(f"memory: {name}", measured.peak / (1 << 20), megabytes * MOST_OF_A_LIMIT, "MB")
-    timeout = functions.timeout_of(measured.case) * measured.invocations
-    yield _at_most(f"processor time on Lambda's share: {name}", lambda_seconds(measured), timeout, "s")
+    timeout = functions.timeout_of(measured.case)
+    yield _at_most(
+        f"processor time on Lambda's share, of all invocations: {name}", lambda_seconds(measured), timeout, "s"
+    )
+
+
+def _of_growing(case: str, measures: Sequence[Measured]) -> Iterator[Goal]:
+    """What each medium more takes of a function, however many there are."""
+    first, last = measures[0], measures[-1]
+    if last.media > first.media:
+        more = (last.peak - first.peak) / (last.media - first.media)
+        yield _at_most(
+            f"memory for each medium more: {case}, up to {last.media:,}", more / 1024, MOST_MEMORY / 1024, "KB"
+        )
+    if len(measures) > 2:
+        before = measures[-2]
+        steeper = _seconds_a_medium(before, last) / _seconds_a_medium(first, before)
+        name = f"processor time for each medium more: {case}, up to {last.media:,} beside up to {before.media:,}"
+        yield _at_most(name, steeper, MOST_GROWTH_OF_TIME, "times")
+
+
+def _seconds_a_medium(smaller: Measured, larger: Measured) -> float:
+    return (larger.seconds - smaller.seconds) / (larger.media - smaller.media)
 
 
 def _of_the_largest(largest: Largest) -> Iterator[Goal]:

@@ -63,7 +63,7 @@ def run(folder: Path, media: int) -> Embedded:
             item=max(item_bytes(item) for item in _items(stage)),
             before=before,
             after=after,
-            peaks={name: max(_memory_of(stage, name, "VmHWM"), default=0) for name in SERVICES},
+            peaks={name: max(_memory_of(stage, name, "VmHWM")) for name in SERVICES},
             wrong=(*done.wrong(media), *differences(wanted, in_bucket(stage)), *_left(stage, bench)),
         )
 

@@ -10,6 +10,7 @@ import pytest
 from services.shared.gopro.client import PAGE_SIZE
 from tests.load import bars, functions, nights, report, worst
 from tests.load.bars import Results
+from tests.load.functions import Measured
 from tests.load.nights import Nights, Run
 from tests.load.sizes import item_bytes
 from tests.simulation.wiring import wires
@@ -127,7 +128,21 @@ def test_a_medium_that_costs_more_the_more_there_are_misses_a_bar() -> None:
     dearer = Results(at_once=[small, _dearer(large, "items written", 2)])
     assert any("items written" in name for name in unmet(dearer))
     assert "MISSED" in report.text(dearer)
-    assert any("reviews" in name or "look" in name for name in unmet(Results(at_once=[small, _watched(large)])))
+    assert any("items read" in name for name in unmet(Results(at_once=[small, _dearer(large, "items read", 2)])))
+    assert any("look" in name for name in unmet(Results(at_once=[small, _watched(large)])))
+
+
+def test_a_function_that_needs_more_for_each_medium_the_more_there_are_misses_a_bar() -> None:
+    def measured(media: int, *, peak: int, seconds: float) -> Measured:
+        return Measured(case="close", media=media, idle=0, peak=peak, seconds=seconds, invocations=1)
+
+    small = measured(1000, peak=1000 * bars.MOST_MEMORY, seconds=1.0)
+    middle = measured(2000, peak=2000 * bars.MOST_MEMORY, seconds=2.0)
+    assert unmet(Results(functions=[small, middle, measured(3000, peak=3000 * bars.MOST_MEMORY, seconds=3.0)])) == []
+    (missed,) = unmet(Results(functions=[small, middle, measured(3000, peak=3000 * bars.MOST_MEMORY, seconds=4.0)]))
+    assert missed.startswith("processor time for each medium more")
+    (missed,) = unmet(Results(functions=[small, middle, measured(3000, peak=3001 * bars.MOST_MEMORY, seconds=3.0)]))
+    assert missed.startswith("memory for each medium more")
 
 
 def _dearer(run: Run, what: str, times: int) -> Run:

@@ -10,8 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from ops.dead_letters import SERVICES
 from ops.local import stage as local
 from ops.local.emulator import REGION
+from tests.e2e.invariants import violations
 from tests.e2e.roles import SCHEDULE, Decision, Grant, Roles, used
 from tests.e2e.stage import Stage, eventually
 from tests.e2e.stories import SETTINGS, STORIES, NotKept, Telling, fail_fast
@@ -38,13 +39,14 @@ _PATIENCE = 3.0  # without a grant, for a promise: so many times as long as with
 _LEAST_SECONDS = 4.0  # … and at least so long
 _TRIES = 3  # on a machine that is so busy that a story is late with all grants
 _CALM_SECONDS, _CALM_WITHIN_SECONDS = 0.5, 3.0
+_SETTLED_WITHIN_SECONDS = 10.0
 
 SOURCES = tuple(f"cloud-sync.{publisher}" for publisher in (*SERVICES, SCHEDULE, "operator"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """How a story went. `broken`: the promise that was not kept; empty when all were."""
+    """How a story went. `broken`: the promise that was not kept, or what was wrong afterwards; empty if all is well."""
 
     seconds: float
     took: Mapping[str, float]  # seconds for each promise
@@ -105,7 +107,17 @@ def tell(stage: Stage, roles: Roles, story: str, patience: Callable[[str], float
 
 
 def with_all(stage: Stage, roles: Roles, story: str) -> Told:
-    return tell(stage, roles, story, lambda _: LONGEST_SECONDS)
+    """Tells one story, in which nothing is denied: whatever it was about, the invariants have to hold afterwards.
+
+    And no secret may show in what the stage has put out since the last time, the stories without a grant included.
+    """
+    told = tell(stage, roles, story, lambda _: LONGEST_SECONDS)
+    if told.broken:
+        return told
+    with suppress(AssertionError):  # a worker may be about to write down what it has done
+        eventually(lambda: not violations(stage), seconds=_SETTLED_WITHIN_SECONDS)
+    wrong = [*violations(stage), *map(str, stage.canary.search())]
+    return replace(told, broken="; ".join(wrong))
 
 
 def without(

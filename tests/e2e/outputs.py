@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -130,7 +131,8 @@ class Outputs:
 
     def _queues(self) -> Iterator[Output]:
         """What lies in all queues, hidden messages too. Looking changes nothing, which a receive would."""
-        with urlopen(f"{self.stage.endpoint_url}/_ministack/sqs/messages", timeout=10) as answer:
+        trusted = ssl.create_default_context(cafile=self.stage.deployment.certificate)
+        with urlopen(f"{self.stage.endpoint_url}/_ministack/sqs/messages", timeout=10, context=trusted) as answer:
             accounts = json.load(answer)["messages"]
         for regions in accounts.values():
             for queues in regions.values():

@@ -232,11 +232,16 @@ def trace(stage: Stage, value: str) -> None:
     stage.client("lambda").invoke(FunctionName=name, Payload='{"Records": []}')
     (worker, *_) = stage.worker_pids("summarizer")
     host, port = psutil.Process(worker).environ()["AWS_XRAY_DAEMON_ADDRESS"].split(":")
-    summaries = stage.client("xray").get_trace_summaries(StartTime=time.time() - 60, EndTime=time.time())
-    segment = {"trace_id": summaries["TraceSummaries"][-1]["Id"], "id": "b" * 16, "name": "planted", "metadata": value}
+    xray, began = stage.client("xray"), time.time() - 60
+    known = eventually(lambda: [*outputs.traces(xray, began, time.time())], what="a trace")
+    segment = {"trace_id": known[-1].id, "id": "b" * 16, "name": "planted", "metadata": value}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.sendto(f'{{"format":"json","version":1}}\n{json.dumps(segment)}'.encode(), (host, int(port)))
-    time.sleep(0.2)
+
+    def arrived() -> bool:
+        return any(value in text for one in outputs.traces(xray, began, time.time()) for text in one.documents)
+
+    eventually(arrived, what="the planted segment")
 
 
 def setting(stage: Stage, value: str) -> None:

@@ -54,8 +54,10 @@ def parts_passed(proxy: FaultProxy) -> list[int]:
     return [int(one.query["partNumber"]) for one in proxy.passed() if one.method == "PUT" and "partNumber" in one.query]
 
 
-def bytes_fetched(stage: Stage, medium: Medium) -> int:
-    return sum(one.bytes_sent for one in stage.control.requests("cdn", medium.media_id) if one.label == "source")
+def bytes_fetched(stage: Stage, medium: Medium, *, since: float = 0.0) -> int:
+    """`since`: unix seconds; by the requests that began later."""
+    requests = [one for one in stage.control.requests("cdn", medium.media_id) if one.label == "source"]
+    return sum(one.bytes_sent for one in requests if one.at >= since)
 
 
 def versions(stage: Stage) -> list[str]:
@@ -176,8 +178,6 @@ def test_a_notification_that_sns_denied_is_sent_once_it_takes_it(stage: Stage, p
     assert len(stage.events("SyncCompleted", sync_id)) == 1
     assert_stored(stage, video(1))
     assert no_dead_letters(stage)
-    alarms = stage.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert {"NumberOfNotificationsFailed", "ApproximateAgeOfOldestMessage"} <= {one["MetricName"] for one in alarms}
 
 
 def completion_of(medium: Medium) -> Rule:
@@ -258,27 +258,34 @@ def test_throttles_and_collisions_lose_no_count(stage: Stage, proxy: FaultProxy)
 def test_killed_downloaders_are_taken_over_and_nothing_is_fetched_twice(stage: Stage, proxy: FaultProxy) -> None:
     """One is killed in mid-file, the other while it waits for S3's answer to the completion: S3 has completed it."""
     completed = video(1, size=3 * PART)
-    half = video(2, Throttle(bytes_per_second=3 * MIB, times=3), size=8 * PART)
+    half = video(2, Throttle(bytes_per_second=MIB, times=None), size=8 * PART)
     stall = {**completion_of(completed), "response": {"bandwidth_kbps": 0.001}}
     serve(stage, completed, half)
     with calls_through(proxy, stage, stall, downloader="S3"):
         sync_id = stage.trigger()
 
-        def both_at_their_point() -> bool:
+        def parts_kept() -> int:
             uploads = [one for one in stage.uploads() if half.media_id in one["Key"]]
-            return bool(uploads and stage.parts_of(uploads[0]) >= 2 and stage.objects_of(completed.media_id))
+            return stage.parts_of(uploads[0]) if uploads else 0
+
+        def both_at_their_point() -> bool:
+            return parts_kept() >= 2 and bool(stage.objects_of(completed.media_id))
 
         eventually(both_at_their_point, seconds=60, what="two parts of one, and the other completed")
         assert proxy.hits("CompleteMultipartUpload", "response:")
         assert stage.library_record(completed.media_id, item=1)["status"] == "UPLOADING", "it doesn't know yet"
         assert stage.kill_workers("downloader") >= 2
-        killed = time.monotonic()
+        killed, kept, sent = time.time(), parts_kept(), bytes_fetched(stage, half)
+        stage.control.disarm(half.media_id)
         summary = summary_of(stage, sync_id, seconds=240)
-        assert time.monotonic() - killed < 180
+        assert time.time() - killed < 180
     assert (summary["downloaded"], summary["failed"]) == (2, 0)
     assert_stored(stage, completed, half)
     assert len(versions(stage)) == 2
     assert stage.library_record(completed.media_id, item=1)["status"] == "STORED"
     assert bytes_fetched(stage, completed) == completed.contents[0].size + SMALLEST_SEGMENT, "no second download"
-    assert bytes_fetched(stage, half) < half.contents[0].size + 3 * PART, "what was stored is not fetched again"
+    # Its first bytes tell the version once more; then what S3 didn't have of it, and nothing twice.
+    size = half.contents[0].size
+    assert 2 * PART <= kept * PART <= sent < size, "it was killed in mid-file"
+    assert 0 < bytes_fetched(stage, half, since=killed) <= size - kept * PART + SMALLEST_SEGMENT
     assert stage.uploads() == []

@@ -11,7 +11,8 @@ import pytest
 from services.summarizer.syncs import MEDIA_PER_WRITE
 from tests.template import SERVICES, Resource, ServiceWiring, Synthesize, Template, run_app
 
-DAY = 24 * 60 * 60
+MINUTE = 60
+DAY = 24 * 60 * MINUTE
 
 
 @pytest.fixture(scope="session")
@@ -422,6 +423,13 @@ def alarms_on(prod: Template, metric: str, resource: Resource) -> list[Resource]
     ]
 
 
+def rings(alarm: Resource) -> tuple[Any, ...]:
+    """When it does: over which threshold, of what, in how many periods of how many seconds, and in silence or not."""
+    assert "DatapointsToAlarm" not in alarm.properties, "else fewer periods would do"
+    names = ("ComparisonOperator", "Threshold", "Statistic", "EvaluationPeriods", "Period", "TreatMissingData")
+    return tuple(alarm[name] for name in names)
+
+
 def test_every_dead_letter_rings(prod: Template) -> None:
     sources = [
         prod.referred(queue["RedrivePolicy"]["deadLetterTargetArn"])
@@ -432,7 +440,7 @@ def test_every_dead_letter_rings(prod: Template) -> None:
     assert len(sources) > len(SERVICES)
     for queue in sources:
         (alarm,) = alarms_on(prod, "ApproximateNumberOfMessagesVisible", queue)
-        assert (alarm["Threshold"], alarm["TreatMissingData"]) == (1, "notBreaching")
+        assert rings(alarm) == ("GreaterThanOrEqualToThreshold", 1, "Maximum", 1, 5 * MINUTE, "notBreaching")
 
 
 def test_the_alarm_of_dead_letters_gives_commands_for_that_very_queue(prod: Template) -> None:
@@ -446,16 +454,24 @@ def test_the_alarm_of_dead_letters_gives_commands_for_that_very_queue(prod: Temp
 @pytest.mark.scenario(22)
 def test_silence_for_more_than_a_day_rings(prod: Template) -> None:
     (alarm,) = alarms_on(prod, "Invocations", prod.services["authenticator"].function)
-    assert alarm["Period"] * alarm["EvaluationPeriods"] == 26 * 60 * 60
-    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
-    assert alarm["TreatMissingData"] == "breaching"
-    assert alarm["ActionsEnabled"] is True
+    assert rings(alarm) == ("LessThanThreshold", 1, "Sum", 26, 60 * MINUTE, "breaching")
 
 
 @pytest.mark.scenario(28)
 def test_a_failing_summarizer_and_an_undelivered_notification_ring(prod: Template) -> None:
-    assert alarms_on(prod, "ApproximateAgeOfOldestMessage", prod.services["summarizer"].inbox)
-    assert [a for a in prod.of_type("AWS::CloudWatch::Alarm") if a["MetricName"] == "NumberOfNotificationsFailed"]
+    (unread,) = alarms_on(prod, "ApproximateAgeOfOldestMessage", prod.services["summarizer"].inbox)
+    assert rings(unread) == ("GreaterThanOrEqualToThreshold", 10 * MINUTE, "Maximum", 1, 5 * MINUTE, "notBreaching")
+    (topic,) = prod.of_type("AWS::SNS::Topic")
+    (undelivered,) = alarms_on(prod, "NumberOfNotificationsFailed", topic)
+    assert rings(undelivered) == ("GreaterThanOrEqualToThreshold", 1, "Sum", 1, 5 * MINUTE, "notBreaching")
+
+
+def test_every_alarm_rings_but_that_of_silence_where_the_schedule_is_switched_off(
+    prod: Template, unusual: Template
+) -> None:
+    for stack, silent in ((prod, set()), (unusual, {"Invocations"})):
+        alarms = stack.of_type("AWS::CloudWatch::Alarm")
+        assert {alarm["MetricName"] for alarm in alarms if alarm["ActionsEnabled"] is not True} == silent
 
 
 def test_alarms_reach_the_topic(prod: Template) -> None:

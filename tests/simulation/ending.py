@@ -14,7 +14,7 @@ from tests.simulation.invariants import SLACK, Invariants
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_LISTED = ("listed", "stored", "pending", "deferred", "warnings")
+_LISTED = ("listed", "stored", "pending", "deferred")
 _LATE = 600.0  # seconds
 _PASSING = ("MediaDownloadPaused", "LibraryListingPaused", "SessionRejected")
 _MANY_HOPS = 16
@@ -204,6 +204,8 @@ class Ending:
         if sync.get("expected") not in (None, len(admitted)):
             self.violated("I5", f"{sync_id}: {sync['expected']} expected; the frozen listing has {len(admitted)}")
         wrong = {name: (summary[name], listing[name]) for name in _LISTED if summary[name] != listing[name]}
+        if listing["warnings"] and not summary["warnings"]:
+            wrong["warnings"] = summary["warnings"], listing["warnings"]
         if wrong and summary["outcome"] != "failed":
             self.violated("I2", f"{sync_id}: of the library (summary, frozen listing): {wrong}")
         if set(media) - admitted:

@@ -142,6 +142,9 @@ def _redrive(arguments: argparse.Namespace) -> int:
     sent = dead_letters.redrive(deployment, arguments.service, media_id=arguments.media_id, limit=arguments.limit)
     for letter in sent:
         print(f"{printable(letter.event) or letter.message_id} {printable(letter.media_id)}".rstrip())
+    if arguments.media_id and not sent:
+        say(f"no dead letter of the {arguments.service} is about {printable(arguments.media_id)}: see `failures`")
+        return SOMETHING_WRONG
     say(f"{len(sent)} message{'' if len(sent) == 1 else 's'} back in the inbox of the {arguments.service}")
     if any(letter.event == SyncRequested.__name__ for letter in sent if letter.service == "authenticator"):
         say("a sync that failed is not begun again: ask for a new one with `.venv/bin/cloud-sync trigger`")
@@ -162,7 +165,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if verification.mended_media:
         say(f"{verification.mended_media} media are set right in the table: nothing of them has to be fetched")
     if verification.problems and not arguments.refetch:
-        say("what to do about it: docs/operating.md, 'An object is gone'; nothing is fetched again unless asked for")
+        say("what to do about it: docs/operating.md, 'An object is gone' and 'The library table is lost'")
     return SOMETHING_WRONG if verification.problems else 0
 
 
@@ -293,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     again = _command(commands, "redrive", _redrive, "send dead letters back to the inbox they came from", where)
     again.add_argument("--service", choices=dead_letters.SERVICES, default="downloader", help="default: %(default)s")
     again.add_argument("--media-id", metavar="ID", help="only what is about this medium")
-    again.add_argument("--limit", type=_positive, metavar="N", help="at most so many")
+    again.add_argument("--limit", type=positive, metavar="N", help="at most so many")
 
     check = _command(
         commands,
@@ -402,7 +405,7 @@ def _amount(text: str) -> float:
     raise argparse.ArgumentTypeError("a number, 0 or more")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     with contextlib.suppress(ValueError):
         if int(text) > 0:
             return int(text)

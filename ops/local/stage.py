@@ -134,6 +134,8 @@ def up(wanted: Wanted, say: Say) -> Stage:
                     emulator_tools, folder, stage.mark, enforce_iam=wanted.enforce_iam
                 )
                 stage = _saved(replace(stage.with_process(process), endpoint_url=endpoint_url))
+            # Of no more use once what is deployed has another; until then what runs needs it.
+            replaced = stage.process(_FAKE) if wanted.gopro_url is not None else None
             stage, offered = _with_gopro(stage, wanted, say)
             say("deploying the stack" if before is None else "deploying what has changed")
             began = time.monotonic()
@@ -148,6 +150,8 @@ def up(wanted: Wanted, say: Say) -> Stage:
                 bootstrap=before is None,
             )
             say(f"deployed in {time.monotonic() - began:.0f} s")
+            if replaced:
+                end([replaced])
             stage = replace(stage, env=context["env"])
             stage = replace(stage, outputs=stage.deployment.outputs)
             _fill_credentials(stage, credentials or offered, say)
@@ -208,15 +212,10 @@ def _fresh(folder: Path) -> Stage:
 
 def _with_gopro(stage: Stage, wanted: Wanted, say: Say) -> tuple[Stage, dict[str, str] | None]:
     """The stage with its GoPro Cloud, and the credentials that a cloud of our own offers."""
-    ours = stage.process(_FAKE)
     if wanted.gopro_url is not None:
-        if ours:
-            end([ours])
         kept = tuple(one for one in stage.processes if one.name != _FAKE)
-        return _saved(
-            replace(stage, processes=kept, gopro_url=wanted.gopro_url.rstrip("/"), gopro_control_url="")
-        ), None
-    if ours is None:
+        return replace(stage, processes=kept, gopro_url=wanted.gopro_url.rstrip("/"), gopro_control_url=""), None
+    if stage.process(_FAKE) is None:
         say("starting a GoPro Cloud of our own")
         stage = _with_own_gopro(stage)
     told = subprocess.run([*_FAKE_COMMAND, "--print-credentials"], cwd=ROOT, capture_output=True, check=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from ops.local import stage as local
 from ops.local.toolchain import ROOT
 from tests.e2e.stage import SETTINGS, Stage
 
@@ -50,6 +51,17 @@ def test_a_wrong_setting_is_refused_in_the_words_of_the_synth_and_what_runs_goes
     assert "concurrency='1' is refused" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert running_stage.local.is_up
+
+
+def test_a_gopro_cloud_that_is_refused_leaves_the_one_that_runs(running_stage: Stage) -> None:
+    folder = running_stage.local.folder
+
+    ran = cloud_sync("local", "up", "--stage-dir", folder, "--gopro-url", "nowhere", *settings())
+
+    assert ran.returncode == 2
+    assert "'nowhere' is refused" in ran.stderr
+    assert running_stage.control.observations() is not None
+    assert local.load(folder).gopro_url == running_stage.local.gopro_url
 
 
 def test_an_up_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.sync.stage import Unfinished
+from ops.command import positive
 from ops.errors import OperatorError
 from tests.load import report
 from tests.load.bars import goals
@@ -36,12 +37,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.load", description="Many media: cost of each, and losses.")
     parser.add_argument("--sizes", type=_numbers, default=_SIZES, metavar="MEDIA,…", help="of the libraries, ascending")
     parser.add_argument("--only", type=_parts, default=PARTS, metavar="PART,…", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes")
     return parser.parse_args(arguments)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in text.split(","))
+    numbers = tuple(int(part) if part.isdecimal() else 0 for part in text.split(","))
     if len(numbers) < 2 or list(numbers) != sorted(set(numbers)) or numbers[0] < 1:
         raise argparse.ArgumentTypeError("two numbers or more, each larger than the one before")
     return numbers

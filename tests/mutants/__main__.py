@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ops.command import positive
 from tests.mutants.decisions import DECISIONS, Decision
 from tests.mutants.survivors import Change, known_survivors
 from tests.template import ROOT
@@ -129,7 +130,7 @@ def troubles(of_decision: Mapping[str, Counter[str]], found: set[Change], known:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="", help="the decisions whose name or module has this")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes")
     arguments = parser.parse_args(argv)
     began = time.monotonic()
     of_decision: dict[str, Counter[str]] = defaultdict(Counter)

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
+from ops.command import positive
 from tests.simulation.campaign import Result, campaign
 from tests.simulation.regressions import Regression, options_text, read_options
 from tests.simulation.shrink import shrink
@@ -15,7 +16,7 @@ _LARGE = 5_000  # seeds from which on everything has to have happened
 def main() -> int:
     arguments = _arguments()
     if arguments.seed is not None:
-        return _one(arguments.seed, read_options(arguments.options), trace=arguments.trace)
+        return _one(arguments.seed, arguments.options, trace=arguments.trace)
     result = campaign(
         start=arguments.start,
         count=None if arguments.minutes is not None and arguments.seeds is None else arguments.seeds or 1000,
@@ -38,12 +39,12 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, help="how many (1,000, or without an end where --minutes is given)")
+    parser.add_argument("--seeds", type=positive, help="how many (1,000, or without an end where --minutes is given)")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--minutes", type=float, help="stop after so long")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes")
+    parser.add_argument("--minutes", type=positive, help="stop after so long")
     parser.add_argument("--seed", type=int, help="run this one")
-    parser.add_argument("--options", default="", help="run it with less, as a failure says it")
+    parser.add_argument("--options", type=read_options, default="", help="run it with less, as a failure says it")
     parser.add_argument("--trace", action="store_true", help="print all that happens")
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.command import positive
 from tests.simulation.campaign import campaign
 from tests.simulation.wiring import wires
 from tests.template import ROOT
@@ -324,8 +325,8 @@ def _first_catch(seeds: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.planted_bugs", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=MOST_SEEDS, help="to try for each bug")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--seeds", type=positive, default=MOST_SEEDS, help="to try for each bug")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes")
     parser.add_argument("--only", default="", help="the bugs whose name has this")
     parser.add_argument("--first-catch", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

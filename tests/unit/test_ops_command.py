@@ -74,6 +74,16 @@ def test_the_exit_status_is_the_outcome(monkeypatch: pytest.MonkeyPatch, outcome
     assert command.main(["watch", "s"]) == status
 
 
+def test_a_redrive_that_finds_nothing_of_a_medium_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_deployment", lambda _: None)
+    monkeypatch.setattr(command.dead_letters, "redrive", lambda *_, **__: [])
+
+    assert command.main(["redrive", "--media-id", "typo"]) == 1
+    assert "no dead letter of the downloader is about typo" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -659,7 +659,7 @@ def test_the_command_says_what_is_wrong_and_how_it_ends(
         "1 media stored in 1 files, 1 bytes; proof: 1 length",
         "1 wrong, 0 to know of",
     ]
-    assert "nothing is fetched again unless asked for" in err
+    assert "docs/operating.md, 'An object is gone'" in err
     assert command.main(["verify", "--refetch"]) == 1
     assert (
         capsys.readouterr().err

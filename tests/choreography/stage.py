@@ -57,6 +57,7 @@ class Choreography:
     clients: dict[str, Any] = field(default_factory=dict)
     in_hand: dict[str, list[str]] = field(default_factory=dict)  # the receipts of each service's last batch
     published: list[dict[str, Any]] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)  # the media whose records were read in batches, as listings do
 
     def client(self, name: str) -> Any:
         if name not in self.clients:
@@ -224,6 +225,10 @@ def running(
     with mock.patch.dict(os.environ, aws), mock_aws():
         session = boto3.Session(region_name=REGION)
         take_bytearrays(session.events)
+        looked_up: list[str] = []
+        session.events.register(
+            "provide-client-params.dynamodb.BatchGetItem", lambda params, **_: looked_up.extend(_media_ids(params))
+        )
         physical = _create(template, session, credentials)
         handlers = {}
         for name, wiring in template.services.items():
@@ -239,7 +244,12 @@ def running(
             handlers,
             notifications_url=_subscriber(template, session, physical),
             events_url=_every_event(template, session, physical),
+            looked_up=looked_up,
         )
+
+
+def _media_ids(batch: Mapping[str, Any]) -> Iterator[str]:
+    return (key["media_id"] for asked in batch["RequestItems"].values() for key in asked["Keys"] if "media_id" in key)
 
 
 def _handler(name: str, session: boto3.Session) -> ModuleType:

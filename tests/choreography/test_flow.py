@@ -277,6 +277,9 @@ def test_libraries_of_every_size_are_listed_to_the_last_medium(stage: Stage, lib
     with stage(MAX_MEDIA_PER_SYNC="3") as system:
         serve(system, series=(Series(count=library, size=100),))
         (summary,) = system.events("SyncCompleted", system.sync())
+        ids = list(map(Series(count=library).media_id, range(library)))
+        assert sorted(set(system.looked_up)) == sorted(ids), "whether the bucket has it was asked of each"
+        assert sorted(fact["media_id"] for fact in system.events("MediaDiscovered")) == sorted(ids[:3])
         assert summary["listed"] == library
         assert summary["discovered"] == min(3, library)
         assert summary["deferred"] == max(0, library - 3)

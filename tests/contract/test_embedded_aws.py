@@ -356,7 +356,7 @@ def handler(event, context):
 def traces_of(
     aws: EmbeddedAws, function_name: str, ended: int = 1, *, documents: int = 1, seconds: float = 15
 ) -> list[dict[str, Any]]:
-    """The summaries of a function's traces, once so many are complete, each with its `documents`, once it has so many."""
+    """The summaries of a function's traces, once so many are complete and each has so many `documents`."""
     xray = aws.client("xray")
     deadline = time.monotonic() + seconds
     while True:

@@ -150,11 +150,11 @@ def up(wanted: Wanted, say: Say) -> Stage:
                 bootstrap=before is None,
             )
             say(f"deployed in {time.monotonic() - began:.0f} s")
-            if replaced:
-                end([replaced])
             stage = replace(stage, env=context["env"])
             stage = replace(stage, outputs=stage.deployment.outputs)
             _fill_credentials(stage, credentials or offered, say)
+            if replaced:
+                end([replaced])
             return _saved(stage)
         except BaseException:
             if before is None:

@@ -1,7 +1,7 @@
 """Whether what a sync has told adds up: its record and its summary, held against the events that went over the bus."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any
 from ops.trigger import SOURCE
 from services.summarizer.closing import NAMED
 from tests.e2e.stage import sync_of
+from tests.recount import recounted
 
 CLOSING = ("SyncCompleted", "SyncFailed")
 STATES = ("DISCOVERED", "FAILED", "DOWNLOADED")  # of two, the later one counts
@@ -247,21 +248,10 @@ def _rank(state: str | None) -> int:
 def _counters(books: Books) -> Iterator[str]:
     """I5: the counters are what the media of the sync make them."""
     for sync_id, sync in books.syncs.items():
-        media = books.media.get(sync_id, ())
-        states = [medium["state"] for medium in media]
-        counted = {
-            "discovered": len(states),
-            "downloaded": states.count("DOWNLOADED"),
-            "failed": states.count("FAILED"),
-            "bytes": _own_bytes(media),
-        }
+        counted = recounted(books.media.get(sync_id, ()))
         wrong = {name: f"{sync[name]}, not {count}" for name, count in counted.items() if sync[name] != count}
         if wrong:
             yield f"I5: {sync_id} counts {wrong}"
-
-
-def _own_bytes(media: Iterable[Mapping[str, Any]]) -> int:
-    return sum(one["bytes"] for one in media if one["state"] == "DOWNLOADED" and not one["already_stored"])
 
 
 def _when(event: Mapping[str, Any]) -> datetime:

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 
 from ops.local import stage as local
 from tests.e2e.canary import told
-from tests.e2e.invariants import violations
-from tests.e2e.stage import SETTINGS, Stage, eventually
+from tests.e2e.invariants import violations_at_rest
+from tests.e2e.stage import SETTINGS, Stage
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +35,7 @@ def stage(running_stage: Stage) -> Iterator[Stage]:
     """
     running_stage.clean()
     yield running_stage
-    with suppress(AssertionError):  # a worker may be about to write down what it has done
-        eventually(lambda: not violations(running_stage), seconds=10)
-    assert violations(running_stage) == []
+    assert violations_at_rest(running_stage) == []
     assert_untold(running_stage)
 
 

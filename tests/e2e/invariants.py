@@ -15,10 +15,18 @@ from services.shared.events import SOURCE_PREFIX
 from services.shared.library import MEDIUM
 from services.shared.slices import MAX_HOPS
 from tests.e2e.accounts import Books, wrong_accounts
-from tests.e2e.stage import Stage
+from tests.e2e.stage import Stage, settled
 
 _OF_A_MEDIUM = "medium#"
 SOURCES = {f"{SOURCE_PREFIX}{service}" for service in SERVICES}
+
+
+_SETTLED_WITHIN_SECONDS = 10.0
+
+
+def violations_at_rest(stage: Stage) -> list[str]:
+    """What doesn't hold, once those are done that were about to write down what they have done."""
+    return settled(lambda: violations(stage), seconds=_SETTLED_WITHIN_SECONDS)
 
 
 def violations(stage: Stage) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from botocore.exceptions import ClientError
 from ops.dead_letters import SERVICES
 from ops.local import stage as local
 from ops.local.emulator import REGION
-from tests.e2e.invariants import violations
+from services.shared.events import SOURCE_PREFIX
+from tests.e2e.invariants import violations_at_rest
 from tests.e2e.roles import SCHEDULE, Decision, Grant, Roles, used
 from tests.e2e.stage import Stage, eventually
 from tests.e2e.stories import SETTINGS, STORIES, NotKept, Telling, fail_fast
@@ -39,9 +40,8 @@ _PATIENCE = 3.0  # without a grant, for a promise: so many times as long as with
 _LEAST_SECONDS = 10.0  # … and at least so long
 _TRIES = 3  # on a machine that is so busy that a story is late with all grants
 _CALM_SECONDS, _CALM_WITHIN_SECONDS = 0.5, 3.0
-_SETTLED_WITHIN_SECONDS = 10.0
 
-SOURCES = tuple(f"cloud-sync.{publisher}" for publisher in (*SERVICES, SCHEDULE, "operator"))
+SOURCES = tuple(f"{SOURCE_PREFIX}{publisher}" for publisher in (*SERVICES, SCHEDULE, "operator"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,7 @@ def with_all(stage: Stage, roles: Roles, story: str) -> Told:
     told = tell(stage, roles, story, lambda _: LONGEST_SECONDS)
     if told.broken:
         return told
-    with suppress(AssertionError):  # a worker may be about to write down what it has done
-        eventually(lambda: not violations(stage), seconds=_SETTLED_WITHIN_SECONDS)
-    wrong = [*violations(stage), *map(str, stage.canary.search())]
+    wrong = [*violations_at_rest(stage), *map(str, stage.canary.search())]
     return replace(told, broken="; ".join(wrong))
 
 
@@ -196,7 +194,7 @@ def foreign_sources(stage: Stage) -> dict[tuple[str, str], str]:
         client = worker_session(stage, service).client(
             "events", endpoint_url=stage.endpoint_url, verify=str(stage.local.certificate)
         )
-        own = f"cloud-sync.{service}"
+        own = f"{SOURCE_PREFIX}{service}"
         for source in SOURCES:
             sources = dict.fromkeys((own, source))
             try:
@@ -219,7 +217,7 @@ def wrong_sources(said: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:
     return [
         (service, source)
         for (service, source), code in said.items()
-        if code != ("" if source == f"cloud-sync.{service}" else "AccessDeniedException")
+        if code != ("" if source == f"{SOURCE_PREFIX}{service}" else "AccessDeniedException")
     ]
 
 

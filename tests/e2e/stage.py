@@ -47,6 +47,14 @@ def eventually(look: Callable[[], _T | None], *, seconds: float = 30.0, what: st
     return found
 
 
+def settled(look: Callable[[], _T], *, seconds: float = 30.0) -> _T:
+    """What `look` returns as soon as that is empty, or else once the time is over."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
 class Collector:
     """Everything that comes into a queue, read in the background and kept in order of arrival."""
 

@@ -3,14 +3,14 @@
 import json
 import os
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from ops.dead_letters import SERVICES
 from tests.e2e.outputs import traces
-from tests.e2e.stage import Stage, eventually
+from tests.e2e.stage import Stage, eventually, settled
 from tests.gopro_cloud import Generated, Library, Medium, Shape
 from tests.gopro_cloud.faults import Answer, Drop, Throttle
 
@@ -314,9 +314,7 @@ def test_a_sync_is_traced_through_all_four_services_and_into_their_calls(stage: 
         return {service: calls for service, calls in lacking.items() if calls}
 
     # A handler that has told the close may still be at work, and what it sends to the daemon is told nobody else.
-    with suppress(AssertionError):
-        eventually(lambda: not missing(), what="the traces")
-    assert missing() == {}
+    assert settled(missing) == {}
 
 
 @pytest.mark.parametrize("detail", [{"provider": "gopro", "filters": {"type": ["Video"]}}, {"provider": "dropbox"}])

@@ -109,8 +109,7 @@ def _of_one_sync(runs: Sequence[Run]) -> Iterator[Goal]:
         looks = f"items read of a medium for each look of a review, {between}"
         yield _at_most(looks, read_for_looks(first, last), PER_LOOK, "")
     else:
-        what = "items read"
-        yield _at_most(f"{what} a medium, {between}", growth(first, last, what), MOST_GROWTH, "times")
+        yield _at_most(f"items read a medium, {between}", growth(first, last, "items read"), MOST_GROWTH, "times")
     yield from _limits("one sync", runs[-1].largest)
 
 

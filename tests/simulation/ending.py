@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from services.shared.library import FAILED, STORED
+from tests.recount import recounted
 from tests.simulation.faults import Fault
 from tests.simulation.gopro import CANARY, Medium
 from tests.simulation.invariants import SLACK, Invariants
@@ -54,16 +55,12 @@ class Ending:
         for sync_id, sync in self._syncs().items():
             if sync["state"] != "CLOSED" or sync.get("expected") is None:
                 continue  # another invariant's, or a request that was refused
-            failed = {i for i, m in self._media_of(sync_id).items() if m["state"] != "DOWNLOADED"}
+            failed = {i for i, m in self.world.media_of(sync_id).items() if m["state"] != "DOWNLOADED"}
             if sync["closed_because"] != "complete" or failed & good:
                 self.violated("I14", f"{sync_id} closed as {sync['closed_because']} without {failed & good}, in calm")
 
     def _syncs(self) -> Mapping[str, dict[str, Any]]:
         return {i["sync_id"]: i for i in self.world.tables["Syncs"].plain() if i["record"] == "sync"}
-
-    def _media_of(self, sync_id: str) -> Mapping[str, dict[str, Any]]:
-        items = self.world.tables["Syncs"].plain()
-        return {i["media_id"]: i for i in items if i["sync_id"] == sync_id and i["record"].startswith("medium#")}
 
     def _check_settled(self) -> None:
         world = self.world
@@ -92,13 +89,13 @@ class Ending:
                 self.violated("I16", f"nothing is known of the sync that {request.id} asked for")
 
     def _check_sync(self, sync_id: str, sync: Mapping[str, Any]) -> None:
-        media = self._media_of(sync_id)
+        media = self.world.media_of(sync_id)
         self._check_counters(sync_id, sync, media)
         self._check_facts(sync_id, media)
         if sync["state"] != "CLOSED":
             return
         summary = sync["summary"]
-        self._check_told(sync_id, sync)
+        self._check_told(sync_id, sync, media)
         self._check_times(sync_id, summary)
         if summary["closed_because"] == "complete" and summary["outstanding"]:
             self.violated("I2", f"{sync_id} closed as complete with {summary['outstanding']} outstanding")
@@ -114,15 +111,7 @@ class Ending:
         return dropped or any("poison" not in message.body for _, message in self.world.sqs.dead)
 
     def _check_counters(self, sync_id: str, sync: Mapping[str, Any], media: Mapping[str, Any]) -> None:
-        downloaded = [m for m in media.values() if m["state"] == "DOWNLOADED"]
-        own = [m for m in downloaded if not m["already_stored"]]
-        counted = {
-            "discovered": len(media),
-            "downloaded": len(downloaded),
-            "already_stored": len(downloaded) - len(own),
-            "failed": sum(m["state"] == "FAILED" for m in media.values()),
-            "bytes": sum(m["bytes"] for m in own),
-        }
+        counted = recounted(media.values())
         wrong = {name: (sync[name], count) for name, count in counted.items() if sync[name] != count}
         if wrong:
             self.violated("I5", f"{sync_id}: counters (kept, counted): {wrong}")
@@ -151,7 +140,7 @@ class Ending:
             if result not in known:
                 self.violated("I5", f"{sync_id}: {media_id} is {result}; what is known of it: {sorted(known)}")
 
-    def _check_told(self, sync_id: str, sync: Mapping[str, Any]) -> None:
+    def _check_told(self, sync_id: str, sync: Mapping[str, Any], media: Mapping[str, Any]) -> None:
         """The close and each amendment were told: by an event, and by a notification."""
         if not sync["announcement"]["notified"]:
             return  # told already: it is unsettled
@@ -176,7 +165,7 @@ class Ending:
         amendments = [data for name, data in told if name == "SyncAmended"]
         if {data["number"] for data in amendments} != set(range(1, number + 1)):
             self.violated("I8", f"{sync_id}: not every one of its {number} amendments was told")
-        late = {media_id: m["state"] for media_id, m in self._media_of(sync_id).items() if m.get("late") is not None}
+        late = {media_id: m["state"] for media_id, m in media.items() if m.get("late") is not None}
         recovered = {media_id for data in amendments for media_id in data["recovered"]}
         named = recovered.union(*(data["failed"] for data in amendments))
         if named != set(late) or any(late[media_id] != "DOWNLOADED" for media_id in recovered):

@@ -13,13 +13,15 @@ I8   every sync closes in time, and is told   I16  every request is a sync, and 
 
 import json
 import traceback
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.shared.library import FAILED, STORED
 from services.shared.slices import MAX_HOPS
+from services.summarizer.closing import NAMED
+from tests.recount import recounted
 from tests.simulation.bus import Accepted
 from tests.simulation.dynamodb import Table
 from tests.simulation.expressions import Item
@@ -35,7 +37,6 @@ SLACK = 400.0  # seconds: deliveries and clocks
 _FIXED = ("SyncCompleted", "SyncFailed", "SyncAmended", "MediaDiscovered", "LibraryListed")
 # What the services call unforeseen though the simulator makes it happen.
 _FORESEEN = ("ReadTimeoutError", "IdempotencyPersistenceLayerError", "ReviewIncomplete")
-_NAMED = 100  # failures that a summary has room for
 # What the services' logs tell of, where nothing else does.
 _LOGGED = {
     "A file starts over": "file started over",
@@ -188,33 +189,27 @@ class Invariants:
 
     def _check_summary(self, sync_id: str, sync: Item) -> None:
         """At the moment of the close the summary says what there is of the sync's media."""
-        items = self.world.tables["Syncs"].plain()
-        media = [i for i in items if i["sync_id"] == sync_id and i["record"].startswith("medium#")]
-        states = Counter(medium["state"] for medium in media)
-        downloaded = [medium for medium in media if medium["state"] == "DOWNLOADED"]
-        own = [medium for medium in downloaded if not medium["already_stored"]]
-        discovered = int(sync.get("expected") if sync.get("expected") is not None else len(media))
-        outstanding = discovered - states["DOWNLOADED"] - states["FAILED"]
-        unsuccessful = states["FAILED"] + outstanding
-        worked = sync.get("expected") is not None
+        media = self.world.media_of(sync_id)
+        counted = recounted(media.values())
+        expected = sync.get("expected")
+        discovered = counted["discovered"] if expected is None else int(expected)
+        outstanding = discovered - counted["downloaded"] - counted["failed"]
+        unsuccessful = counted["failed"] + outstanding
         said = {
-            "outcome": "failed" if not worked else "partial" if unsuccessful else "completed",
+            **counted,
+            "outcome": "failed" if expected is None else "partial" if unsuccessful else "completed",
             "closed_because": sync["closed_because"],
             "discovered": discovered,
-            "downloaded": len(downloaded),
-            "already_stored": len(downloaded) - len(own),
-            "failed": states["FAILED"],
             "outstanding": outstanding,
             "failures_total": unsuccessful,
-            "bytes": sum(medium["bytes"] for medium in own),
         }
         summary = sync["summary"]
         wrong = {name: (summary[name], value) for name, value in said.items() if summary[name] != value}
         if wrong:
             self.violated("I2", f"{sync_id}: the summary (says, should say): {wrong}")
         named = {failure["media_id"]: failure["reason"] for failure in summary["failures"]}
-        unstored = {medium["media_id"] for medium in media if medium["state"] != "DOWNLOADED"}
-        if (len(unstored) <= _NAMED and set(named) != unstored) or not all(named.values()):
+        unstored = {media_id for media_id, medium in media.items() if medium["state"] != "DOWNLOADED"}
+        if (len(unstored) <= NAMED and set(named) != unstored) or not all(named.values()):
             self.violated("I2", f"{sync_id}: the summary names {named} where {sorted(unstored)} are not stored")
 
     def _on_put(self, key: str, before: StoredObject | None, after: StoredObject) -> None:

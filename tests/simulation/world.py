@@ -114,6 +114,11 @@ class World:
             for name in ("Library", "Syncs", "Authenticator")
         }
 
+    def media_of(self, sync_id: str) -> dict[str, dict[str, Any]]:
+        """The records of a sync's media, by media id."""
+        items = self.tables["Syncs"].plain()
+        return {i["media_id"]: i for i in items if i["sync_id"] == sync_id and i["record"].startswith("medium#")}
+
     def _as_another_version_writes(self, name: str, detail: str) -> str:
         if self.chance.random() < 0.5:
             self.trace.reach(f"{name} of this version")

@@ -334,6 +334,7 @@ def test_an_original_that_is_replaced_half_way_starts_over_and_never_mixes(
     before = stage.sources("m-1")
     fact = only(stage.react(discovered()))
     assert stage.sources("m-1") != before
+    assert 412 in {seen.status for seen in stage.cloud.observations.requests(endpoint="cdn")}, "asked for by its ETag"
     assert fact.bytes == SIZE + more
     assert stage.digests() == stage.sources("m-1")
     assert stage.uploads() == []

@@ -86,9 +86,10 @@ def searches(stage: Stage) -> int:
 
 
 @pytest.mark.scenario(32)
-@pytest.mark.parametrize("count", [0, 1, 200, 201, 401])
+@pytest.mark.parametrize("count", [0, 1, 200, 201, 401, 1001])
 def test_the_whole_library_is_told_once_and_then_listed(stage: Stage, count: int) -> None:
     serve(stage, count)
+    stage.open("lister", MAX_MEDIA_PER_SYNC="2000")
     assert stage.send("SessionAuthenticated", begun())
     discovered, listed = told(stage)
     assert sorted(discovered) == sorted(entry.medium().media_id for entry in stage.cloud.catalogue.search())

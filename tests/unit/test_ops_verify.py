@@ -17,6 +17,7 @@ from ops.refetch import Wrong, set_right
 from ops.verify import Verification
 from services.downloader.keys import other_key
 from services.downloader.lease import LEASE, AlreadyStored, Lease
+from services.downloader.transfer import ORIGIN_ETAG
 from services.lister.admission import Known
 from services.shared.gopro.media import ListedMedium
 from services.shared.inbox import Fenced
@@ -62,6 +63,14 @@ def test_what_is_all_there_is_counted(stage: LibraryStage) -> None:
         "59 media stored in 61 files, 238 bytes; proof: 61 length",
         "0 wrong, 0 to know of",
     ]
+
+
+def test_files_are_counted_by_what_proves_them(stage: LibraryStage) -> None:
+    lease = stage.store(medium("m-1", item_count=3), b"a", b"bb", b"ccc")
+    stage.library.save_file(lease, 2, {**stage.library.files("m-1")[2], "proof": ORIGIN_ETAG})
+
+    assert stage.verify() == []
+    assert next(stage.verification.totals()).endswith("; proof: 1 origin-etag, 2 length")
 
 
 def test_a_medium_whose_records_are_on_several_pages_is_looked_at_once(stage: LibraryStage) -> None:

@@ -1,1 +1,1 @@
-"""The stack that runs Cloud Sync, for AWS and for the local stage alike."""
+"""The stack that runs Cloud Sync, on AWS and on the local stage."""

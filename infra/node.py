@@ -1,4 +1,4 @@
-"""The Node of the locked list. jsii starts one as soon as `aws_cdk` is imported, and a machine's own may be too old."""
+"""The path of the pinned Node. jsii starts Node when `aws_cdk` is imported, and the machine's own may be too old."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""When things happen: the daily sync, its catch-up, and the review of all syncs."""
+"""The schedules: the daily sync, its catch-up, the review of all syncs, and the probe of the session."""
 
 from collections.abc import Mapping
 
@@ -10,19 +10,17 @@ from aws_cdk import aws_scheduler_targets as targets
 from constructs import Construct
 
 from infra.config import Settings
-from infra.service import dead_letter_queue, source_of
-from infra.suppressions import suppress
+from infra.service import dead_letter_queue, publishing_as
+from services.shared.events import SCHEDULE, Event, SessionProbeDue, SyncRequested, SyncReviewDue, source_of
 
 REVIEW_EVERY = cdk.Duration.minutes(15)
 
-_PUBLISHER = "schedule"
-
 
 class Schedules(Construct):
-    """EventBridge Scheduler puts plain events onto the bus, the same that an operator sends.
+    """Schedules of EventBridge Scheduler that put events onto the bus, the same ones that an operator sends.
 
-    They are in a group of their own, so that two environments can share an account: the names of the daily ones are
-    fixed, as an operator types them.
+    Their group is the stack's own, so that two environments can share an account: an operator types the names of the
+    daily ones, so those are fixed.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, bus: events.IEventBus, settings: Settings) -> None:
@@ -36,11 +34,6 @@ class Schedules(Construct):
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         self.dead_letters = dead_letter_queue(self, "DeadLetters")
-        suppress(
-            self.dead_letters,
-            "AwsSolutions-SQS3",
-            because="These are dead letters themselves; the rule knows only those of queues",
-        )
         self._role = self._role_that_publishes_as_the_schedule()
 
         self.daily = self._sync(
@@ -50,32 +43,46 @@ class Schedules(Construct):
             enabled=settings.schedule_enabled,
             description="Syncs the GoPro library",
         )
-        # Scheduler skips a local time that summer time tears out of the night. The catch-up comes after the gap and
-        # asks for the sync of the same date, which is known already in every other night.
+        # Scheduler skips a local time that does not exist on the night daylight saving time begins. The catch-up runs
+        # after that gap and requests the sync of the same date; on every other night that sync has already begun.
         self.catch_up = self._sync(
             "CatchUp",
             name="gopro-sync-catch-up-schedule",
             at=settings.catch_up_time,
             enabled=settings.schedule_enabled,
-            description="Syncs the GoPro library in the night whose clock skips the daily hour",
+            description="Syncs the GoPro library on the night whose clock skips the daily hour",
         )
-        # Stays on without the daily ones: a sync that an operator started has to be closed too.
+        # Runs even when the daily ones are disabled: a sync that an operator started has to be closed too.
         self.review = scheduler.Schedule(
             self,
             "Review",
             schedule=scheduler.ScheduleExpression.rate(REVIEW_EVERY),
-            target=self._publishes("SyncReviewDue", {}, for_at_most=REVIEW_EVERY),
+            target=self._publishes(SyncReviewDue, {}, for_at_most=REVIEW_EVERY),
             schedule_group=self.group,
             description="Closes syncs that are complete, overdue or stalled",
             time_window=scheduler.TimeWindow.off(),
         )
 
+        if settings.session_probe_hour is not None:
+            scheduler.Schedule(
+                self,
+                "SessionProbe",
+                schedule=self._daily_at(settings.session_probe_hour),
+                target=self._publishes(SessionProbeDue, {}, for_at_most=cdk.Duration.hours(1)),
+                schedule_group=self.group,
+                enabled=settings.schedule_enabled,
+                description="Warns if the next sync will have no session",
+                time_window=scheduler.TimeWindow.off(),
+            )
+
+    def _daily_at(self, hour: int, minute: int = 0) -> scheduler.ScheduleExpression:
+        return scheduler.ScheduleExpression.cron(hour=str(hour), minute=str(minute), time_zone=self._zone)
+
     def _sync(
         self, construct_id: str, *, name: str, at: tuple[int, int], enabled: bool, description: str
     ) -> scheduler.Schedule:
-        hour, minute = at
         detail = {
-            "provider": "gopro",
+            "provider": SyncRequested.provider,
             "trigger": "scheduled",
             "scheduled_time": scheduler.ContextAttribute.scheduled_time,
         }
@@ -83,8 +90,8 @@ class Schedules(Construct):
             self,
             construct_id,
             schedule_name=name,
-            schedule=scheduler.ScheduleExpression.cron(hour=str(hour), minute=str(minute), time_zone=self._zone),
-            target=self._publishes("SyncRequested", detail, for_at_most=cdk.Duration.hours(2)),
+            schedule=self._daily_at(*at),
+            target=self._publishes(SyncRequested, detail, for_at_most=cdk.Duration.hours(2)),
             schedule_group=self.group,
             enabled=enabled,
             description=description,
@@ -92,13 +99,13 @@ class Schedules(Construct):
         )
 
     def _publishes(
-        self, detail_type: str, detail: Mapping[str, str], *, for_at_most: cdk.Duration
+        self, event: type[Event], detail: Mapping[str, str], *, for_at_most: cdk.Duration
     ) -> targets.EventBridgePutEvents:
         return targets.EventBridgePutEvents(
             targets.EventBridgePutEventsEntry(
                 event_bus=self._bus,
-                source=source_of(_PUBLISHER),
-                detail_type=detail_type,
+                source=source_of(SCHEDULE),
+                detail_type=event.__name__,
                 detail=scheduler.ScheduleTargetInput.from_object(detail),
             ),
             role=self._role,
@@ -118,9 +125,11 @@ class Schedules(Construct):
             iam.PolicyStatement(
                 actions=["events:PutEvents"],
                 resources=[self._bus.event_bus_arn],
-                conditions={"StringEquals": {"events:source": source_of(_PUBLISHER)}},
+                conditions=publishing_as(source_of(SCHEDULE)),
             )
         )
         role.add_to_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.dead_letters.queue_arn]))
-        # The target would grant itself PutEvents under any name.
+        self.allow = role.add_to_policy
+        """Adds a statement to the policy of the schedules' role."""
+        # Otherwise the target would grant the role PutEvents under any source.
         return role.without_policy_updates()

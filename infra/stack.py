@@ -1,32 +1,47 @@
-"""The whole stack: what there is, who reacts to what, and who may do what."""
+"""The whole stack: what there is, which service reacts to what, and what each is allowed to do."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra import packaging
+from infra import options, outputs, packaging
 from infra.config import Settings
+from infra.dashboard import Dashboard
+from infra.journal import Journal
 from infra.observability import Alarms, Notifications
+from infra.queries import SavedQueries
 from infra.schedule import Schedules
-from infra.service import Service
-from infra.storage import Storage
+from infra.service import Service, dead_letter_queue
+from infra.storage import REPORTS, Storage
+from infra.trace_groups import TraceGroups
+from infra.webhooks import Webhooks
+from services.authenticator.reactions import REACTIONS as AUTHENTICATOR_REACTIONS
+from services.authenticator.settings import Settings as AuthenticatorSettings
+from services.downloader.reactions import REACTIONS as DOWNLOADER_REACTIONS
+from services.downloader.settings import Settings as DownloaderSettings
+from services.lister.reactions import REACTIONS as LISTER_REACTIONS
+from services.lister.settings import Settings as ListerSettings
+from services.shared.library import objects
+from services.summarizer.reactions import REACTIONS as SUMMARIZER_REACTIONS
+from services.summarizer.settings import Settings as SummarizerSettings
 
 
 class CloudSync(cdk.Stack):
-    """Four services around one bus, their stores, and the schedules that set them going."""
+    """Four services around one bus, their stores, and the schedules that start them."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         super().__init__(
             scope,
             construct_id,
             description="Copies a GoPro Cloud library into an S3 bucket, every night",
-            termination_protection=settings.is_production,
+            termination_protection=settings.protected,
             synthesizer=_synthesizer(settings),
         )
         self.settings = settings
         self.bus = events.EventBus(self, "Bus", event_bus_name=construct_id)
-        self.store = Storage(self, "Storage", deletion_protection=settings.is_production)
+        self.undelivered = dead_letter_queue(self, "Undelivered")
+        self.store = Storage(self, "Storage", settings=settings)
         self.notifications = Notifications(self, "Notifications", emails=settings.notification_emails)
         self.layer = lambda_.LayerVersion(
             self,
@@ -41,43 +56,68 @@ class CloudSync(cdk.Stack):
         self.lister = self._lister()
         self.downloader = self._downloader()
         self.summarizer = self._summarizer()
+        self.services = (self.authenticator, self.lister, self.downloader, self.summarizer)
+        self.journal = Journal(self, "Journal", bus=self.bus, days=settings.event_log_days)
         self.schedules = Schedules(self, "Schedules", bus=self.bus, settings=settings)
-
-        services = [self.authenticator, self.lister, self.downloader, self.summarizer]
-        Alarms(
+        self.webhooks = Webhooks(self, "Webhooks", bus=self.bus, undelivered=self.undelivered, settings=self.settings)
+        alarms = Alarms(
             self,
             "Alarms",
-            env=settings.env,
+            settings=settings,
             topic=self.notifications,
-            services=services,
+            services=self.services,
             authenticator=self.authenticator,
             summarizer=self.summarizer,
-            schedule_dead_letters=self.schedules.dead_letters,
-            schedule_enabled=settings.schedule_enabled,
+            schedules=self.schedules,
+            undelivered=self.undelivered,
         )
-        self._outputs(services)
-        self._console_links(services)
+        pages = outputs.console_pages(self)
+        if settings.dashboard:
+            Dashboard(
+                self,
+                "Dashboard",
+                name=construct_id,
+                settings=settings,
+                services=self.services,
+                authenticator=self.authenticator,
+                downloader=self.downloader,
+                summarizer=self.summarizer,
+                schedules=self.schedules,
+                undelivered=self.undelivered,
+                store=self.store,
+                journal=self.journal,
+                alarms=alarms,
+                pages=pages,
+            )
+        SavedQueries(self, "Queries", services=self.services)
+        TraceGroups(self, "Traces", services=self.services)
+        options.add(self)
+        outputs.names_of_resources(self)
+        outputs.console_links(self, pages)
 
     def _authenticator(self) -> Service:
         settings, store = self.settings, self.store
         service = Service(
             self,
             "Authenticator",
-            name="authenticator",
             bus=self.bus,
-            reacts_to={"SyncRequested": ["schedule"], "SessionRejected": ["lister", "downloader"]},
+            undelivered=self.undelivered,
             layer=self.layer,
-            settings=settings,
+            deployment=settings,
+            reacts_to=AUTHENTICATOR_REACTIONS,
+            settings=AuthenticatorSettings(
+                credentials_secret=store.credentials_arn,
+                refresh_secret=store.refresh_arn,
+                session_secret=store.session_arn,
+                authenticator_table=store.authenticator.table_name,
+                gopro_api_url=settings.gopro_api_url,
+                download_hosts=",".join(settings.download_hosts),
+                environment=settings.env,
+                schedule_time_zone=settings.schedule_time_zone,
+                schedule_hour=settings.schedule_hour,
+            ),
             timeout=cdk.Duration.seconds(120),
-            memory_megabytes=256,
-            environment={
-                "CREDENTIALS_SECRET": store.credentials_arn,
-                "REFRESH_SECRET": store.refresh_arn,
-                "SESSION_SECRET": store.session_arn,
-                "AUTHENTICATOR_TABLE": store.authenticator.table_name,
-                **self._gopro(),
-                "SCHEDULE_TIME_ZONE": settings.schedule_time_zone,
-            },
+            memory_mb=256,
         )
         service.may("secretsmanager:GetSecretValue", on=store.credentials_arn)
         for written in (store.refresh_arn, store.session_arn):
@@ -96,26 +136,32 @@ class CloudSync(cdk.Stack):
         service = Service(
             self,
             "Lister",
-            name="lister",
             bus=self.bus,
-            reacts_to={"SessionAuthenticated": ["authenticator"], "LibraryListingPaused": ["lister"]},
+            undelivered=self.undelivered,
             layer=self.layer,
-            settings=settings,
+            deployment=settings,
+            reacts_to=LISTER_REACTIONS,
+            settings=ListerSettings(
+                session_secret=store.session_arn,
+                library_table=store.library.table_name,
+                syncs_table=store.syncs.table_name,
+                media_bucket=store.media.bucket_name,
+                gopro_api_url=settings.gopro_api_url,
+                download_hosts=",".join(settings.download_hosts),
+                max_media_per_sync=settings.max_media_per_sync,
+                max_gigabytes_per_sync=settings.max_gigabytes_per_sync,
+                looks_per_sync=settings.looks_per_sync,
+                order=settings.order,
+                pages_per_slice=settings.pages_per_slice,
+                full_walk_days=settings.full_walk_days,
+                lane_wait_seconds=settings.lane_wait_seconds,
+            ),
             timeout=cdk.Duration.seconds(900),
-            memory_megabytes=512,
-            environment={
-                "SESSION_SECRET": store.session_arn,
-                "LIBRARY_TABLE": store.library.table_name,
-                "MEDIA_BUCKET": store.media.bucket_name,
-                **self._gopro(),
-                "MAX_MEDIA_PER_SYNC": str(settings.max_media_per_sync),
-                "MAX_GIGABYTES_PER_SYNC": str(settings.max_gigabytes_per_sync),
-                "PAGES_PER_SLICE": str(settings.pages_per_slice),
-                "LANE_WAIT_SECONDS": f"{settings.lane_wait_seconds:g}",
-            },
+            memory_mb=512,
         )
         service.may("secretsmanager:GetSecretValue", on=store.session_arn)
         service.may("dynamodb:BatchGetItem", on=store.library.table_arn)
+        service.may("dynamodb:GetItem", on=store.syncs.table_arn)
         service.may_below("listings/", "s3:GetObject", "s3:PutObject", of=store.media)
         return service
 
@@ -124,28 +170,32 @@ class CloudSync(cdk.Stack):
         service = Service(
             self,
             "Downloader",
-            name="downloader",
             bus=self.bus,
-            reacts_to={"MediaDiscovered": ["lister"], "MediaDownloadPaused": ["downloader"]},
+            undelivered=self.undelivered,
             layer=self.layer,
-            settings=settings,
-            retry_base_seconds=settings.retry_base_seconds,
+            deployment=settings,
+            reacts_to=DOWNLOADER_REACTIONS,
+            settings=DownloaderSettings(
+                retry_base_seconds=settings.retry_base_seconds,
+                session_secret=store.session_arn,
+                library_table=store.library.table_name,
+                syncs_table=store.syncs.table_name,
+                media_bucket=store.media.bucket_name,
+                gopro_api_url=settings.gopro_api_url,
+                download_hosts=",".join(settings.download_hosts),
+                lane_wait_seconds=settings.lane_wait_seconds,
+                downloader_memory_mb=settings.downloader_memory_mb,
+                connections_per_file=max(1, settings.gopro_connections // settings.concurrency),
+                stall_kilobytes_per_second=settings.stall_kilobytes_per_second,
+                stall_seconds=settings.stall_seconds,
+            ),
             timeout=cdk.Duration.seconds(settings.downloader_timeout_seconds),
-            memory_megabytes=settings.downloader_memory_mb,
+            memory_mb=settings.downloader_memory_mb,
             concurrency=settings.concurrency,
-            environment={
-                "SESSION_SECRET": store.session_arn,
-                "LIBRARY_TABLE": store.library.table_name,
-                "MEDIA_BUCKET": store.media.bucket_name,
-                **self._gopro(),
-                "LANE_WAIT_SECONDS": f"{settings.lane_wait_seconds:g}",
-                "MEMORY_MEGABYTES": str(settings.downloader_memory_mb),
-                "CONNECTIONS_PER_FILE": str(max(1, settings.gopro_connections // settings.concurrency)),
-                "STALL_BYTES_PER_SECOND": str(settings.stall_kilobytes_per_second * 1000),
-                "STALL_SECONDS": str(settings.stall_seconds),
-                # botocore's own signer; the native one copies what it signs.
+            environment_of_libraries={
+                # botocore's own signer: the native one copies what it signs.
                 "BOTO_DISABLE_CRT": "true",
-                # Buffers go back to the system when they are let go of, instead of adding up file by file.
+                # glibc returns each freed buffer of this size to the system, so that files don't add up.
                 "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
             },
         )
@@ -158,8 +208,9 @@ class CloudSync(cdk.Stack):
             "dynamodb:ConditionCheckItem",
             on=store.library.table_arn,
         )
+        service.may("dynamodb:GetItem", on=store.syncs.table_arn)
         service.may_below(
-            "gopro/",
+            objects.PREFIX,
             "s3:GetObject",
             "s3:PutObject",
             "s3:AbortMultipartUpload",
@@ -173,37 +224,34 @@ class CloudSync(cdk.Stack):
         service = Service(
             self,
             "Summarizer",
-            name="summarizer",
             bus=self.bus,
-            reacts_to={
-                "SyncRequested": ["schedule"],
-                "SyncReviewDue": ["schedule"],
-                "AuthenticationFailed": ["authenticator"],
-                "MediaDiscovered": ["lister"],
-                "LibraryListed": ["lister"],
-                "LibraryListingFailed": ["lister"],
-                "MediaDownloaded": ["downloader"],
-                "MediaDownloadFailed": ["downloader"],
-            },
+            undelivered=self.undelivered,
             layer=self.layer,
-            settings=settings,
+            deployment=settings,
+            reacts_to=SUMMARIZER_REACTIONS,
+            settings=SummarizerSettings(
+                # More tries than elsewhere: only the review could find a fact that is lost here, and not every one.
+                max_receives=10,
+                environment=settings.env,
+                syncs_table=store.syncs.table_name,
+                library_table=store.library.table_name,
+                media_bucket=store.media.bucket_name,
+                notification_topic_arn=self.notifications.topic_arn,
+                notify=settings.notify,
+                downloader_inbox_url=downloader.inbox.queue_url,
+                downloader_memory_mb=settings.downloader_memory_mb,
+                is_local=settings.is_local,
+                sync_deadline_hours=settings.sync_deadline_hours,
+                schedule_time_zone=settings.schedule_time_zone,
+                schedule_hour=settings.schedule_hour,
+                schedule_enabled=settings.schedule_enabled,
+            ),
             timeout=cdk.Duration.seconds(120),
-            memory_megabytes=512,
-            # More tries than elsewhere: of a fact that is lost here only the review can learn, and not of every one.
-            max_receives=10,
-            # One transaction takes 100 changes: so many facts, the sync's own record and its place among the open ones.
-            batch_size=98,
+            memory_mb=1024,  # the close of a sync of 100,000 media
+            # A DynamoDB transaction takes 100 changes: 97 facts, and three for the sync, its place in the index and its
+            # record in the history.
+            batch_size=97,
             batch_window=cdk.Duration.seconds(1),
-            environment={
-                "SYNCS_TABLE": store.syncs.table_name,
-                "LIBRARY_TABLE": store.library.table_name,
-                "MEDIA_BUCKET": store.media.bucket_name,
-                "NOTIFICATION_TOPIC_ARN": self.notifications.topic_arn,
-                "DOWNLOADER_INBOX_URL": downloader.inbox.queue_url,
-                "DOWNLOADER_DEAD_LETTERS_URL": downloader.dead_letters.queue_url,
-                "SYNC_DEADLINE_HOURS": f"{settings.sync_deadline_hours:g}",
-                "SCHEDULE_TIME_ZONE": settings.schedule_time_zone,
-            },
         )
         service.may(
             "dynamodb:GetItem",
@@ -215,64 +263,14 @@ class CloudSync(cdk.Stack):
             on=store.syncs.table_arn,
         )
         service.may("dynamodb:BatchGetItem", on=store.library.table_arn)
-        service.may_below("reports/", "s3:PutObject", of=store.media)
+        service.may_below(REPORTS, "s3:PutObject", of=store.media)
         service.may("sns:Publish", on=self.notifications.topic_arn)
         service.may("sqs:GetQueueAttributes", on=downloader.inbox.queue_arn)
         return service
 
-    def _gopro(self) -> dict[str, str]:
-        """Where GoPro is, for the services that talk to it."""
-        return {
-            "GOPRO_API_URL": self.settings.gopro_api_url,
-            "DOWNLOAD_HOSTS": ",".join(self.settings.download_hosts),
-        }
-
-    def _outputs(self, services: list[Service]) -> None:
-        """What an operator types, and what the `cloud-sync` command reads."""
-        store, schedules = self.store, self.schedules
-        values = {
-            "EventBusName": self.bus.event_bus_name,
-            "MediaBucketName": store.media.bucket_name,
-            "LibraryTableName": store.library.table_name,
-            "SyncsTableName": store.syncs.table_name,
-            "AuthenticatorTableName": store.authenticator.table_name,
-            "NotificationTopicArn": self.notifications.topic_arn,
-            "CredentialsSecretName": store.credentials_arn,  # its ARN, which every command takes for a name
-            "ScheduleGroupName": schedules.group.schedule_group_name,
-            "DailyScheduleName": schedules.daily.schedule_name,
-            "CatchUpScheduleName": schedules.catch_up.schedule_name,
-            "ReviewScheduleName": schedules.review.schedule_name,
-        }
-        for service in services:
-            values |= {
-                f"{service.node.id}QueueUrl": service.inbox.queue_url,
-                f"{service.node.id}DeadLettersUrl": service.dead_letters.queue_url,
-                f"{service.node.id}FunctionName": service.function.function_name,
-                f"{service.node.id}LogGroupName": service.log_group.log_group_name,
-            }
-        for name, value in values.items():
-            cdk.CfnOutput(self, name, value=value)
-
-    def _console_links(self, services: list[Service]) -> None:
-        """Where an operator looks, in the AWS console."""
-        console = f"https://{self.region}.console.aws.amazon.com"
-        links = {
-            "EventBus": f"events/home?region={self.region}#/eventbus/{self.bus.event_bus_name}",
-            "MediaBucket": f"s3/buckets/{self.store.media.bucket_name}?region={self.region}",
-            "Schedules": f"scheduler/home?region={self.region}#schedules",
-            "Credentials": f"secretsmanager/secret?region={self.region}&name={self.store.credentials_arn}",
-            "Alarms": f"cloudwatch/home?region={self.region}#alarmsV2:",
-            "Traces": f"cloudwatch/home?region={self.region}#xray:service-map/map",
-        }
-        for service in services:
-            name = service.function.function_name
-            links[service.node.id] = f"lambda/home?region={self.region}#/functions/{name}?tab=monitoring"
-        for name, page in links.items():
-            cdk.CfnOutput(self, f"{name}ConsoleUrl", value=f"{console}/{page}")
-
 
 def _synthesizer(settings: Settings) -> cdk.IStackSynthesizer:
     # The local stage evaluates IAM policies, and would refuse the publishing roles of a bootstrapped account.
-    if settings.wheels == "host":
+    if settings.is_local:
         return cdk.CliCredentialsStackSynthesizer()
     return cdk.DefaultStackSynthesizer()

@@ -1,7 +1,7 @@
-"""Installs hash-pinned lists of Python packages: for `make setup` and for the functions' dependency layer.
+"""Installs hash-pinned lists of Python packages, for `make setup` and for the functions' dependency layer.
 
-Runs before anything is installed, so it needs the standard library only. uv does the work, in seconds; pip is what
-remains where uv cannot be had or cannot reach the index.
+Runs before anything is installed, so it imports only the standard library. uv installs in seconds; pip takes over where
+uv is not available or cannot reach the index.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from pathlib import Path
 
 
 class InstallationError(Exception):
-    """Neither uv nor pip could install what was asked for; both have said why on stderr."""
+    """Neither uv nor pip could install the packages; both have printed the reason to stderr."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """For which machine and Python the compiled wheels must be, when not for this one."""
+    """The machine and Python version for which to install compiled wheels."""
 
     uv_name: str
     pip_names: tuple[str, ...]
@@ -30,7 +30,7 @@ class Platform:
 
 LAMBDA = Platform(
     uv_name="aarch64-manylinux2014",
-    # pip, unlike uv, takes no older tag for granted.
+    # Unlike uv, pip accepts only the tags that are listed.
     pip_names=("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"),
     python_version="3.13",
 )
@@ -38,7 +38,7 @@ LAMBDA = Platform(
 
 
 def pip_configuration() -> dict[str, str]:
-    """The settings of pip by their bare names, such as `index-url`; the strongest source wins."""
+    """Return pip's settings without their sections, such as `index-url`; the strongest source wins."""
     answer = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True
     ).stdout
@@ -52,18 +52,18 @@ def pip_configuration() -> dict[str, str]:
 
 
 def uv_environment(pip: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment for uv, which reads no pip configuration: pip's index, unless uv was given its own."""
-    handed_on = {
+    """Return the environment for uv, which doesn't read pip's configuration: pip's index, unless uv has its own."""
+    from_pip = {
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
         "UV_INDEX": " ".join(pip.get("extra-index-url", "").split()),
         "UV_FIND_LINKS": ",".join(pip.get("find-links", "").split()),
         "UV_INSECURE_HOST": " ".join(pip.get("trusted-host", "").split()),
         "UV_NO_INDEX": "1" if pip.get("no-index", "").lower() in {"1", "true", "yes", "on"} else "",
         "SSL_CERT_FILE": pip.get("cert", ""),
-        # Every file is pinned by its hash, so it does not matter which of the indexes has it.
+        # Every file is pinned by its hash, so any of the indexes may provide it.
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
-    return {**{name: value for name, value in handed_on.items() if value}, **environment}
+    return {**{name: value for name, value in from_pip.items() if value}, **environment}
 
 
 def install(
@@ -91,13 +91,13 @@ def install(
         pip += [*only_wheels, *(f"--platform={name}" for name in platform.pip_names)]
 
     if not _succeeds(uv, uv_environment(pip_configuration())):
-        print(f"uv could not install {requirements.name}; pip does it, which takes longer", file=sys.stderr)
+        print(f"uv could not install {requirements.name}; installing with pip, which takes longer", file=sys.stderr)
         if not _succeeds(pip, os.environ):
             raise InstallationError(f"could not install {requirements}")
 
 
 def make_reproducible(packages: Path) -> None:
-    """Remove from a folder of packages what would differ in another installation of the same ones."""
+    """Remove from a folder of packages everything that differs between two installations of the same packages."""
     shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts, whose first line names this machine's interpreter
     (packages / ".lock").unlink(missing_ok=True)
     for installed in packages.glob("*.dist-info"):
@@ -121,7 +121,7 @@ def _succeeds(command: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install a list from the command line."""
+    """Install the list that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m infra.wheels", description=__doc__)
     parser.add_argument("requirements", type=Path)
     parser.add_argument("--python", type=Path, help="the interpreter whose environment takes the packages")

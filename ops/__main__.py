@@ -1,17 +1,17 @@
-"""`python -m ops`, and the command `cloud-sync`."""
+"""The entry point of `cloud-sync` and of `python -m ops`."""
 
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status."""
+    """Run the command and return its exit status."""
     try:
-        from ops.command import main as run  # noqa: PLC0415 - so that a Python without the packages gets to say so
+        from ops.command import main as run  # noqa: PLC0415 - a Python without the packages still prints the hint below
     except ModuleNotFoundError as error:
         print(
             f"cloud-sync: {error.name} is not installed for {sys.executable}. "
-            "Run `make setup`, and then .venv/bin/cloud-sync.",
+            "Run `make setup`, then use .venv/bin/cloud-sync.",
             file=sys.stderr,
         )
         return 2

@@ -1,13 +1,15 @@
-"""The whole system on this machine, once through: what a person sees of a sync, and whether it came out right."""
+"""A whole sync on this machine: shows what a person sees of it, and checks the outcome."""
 
 import contextlib
 import hashlib
 import json
+import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,24 @@ from ops.deployment import Deployment
 from ops.errors import OperatorError
 from ops.local import stage
 from ops.local.emulator import tail
-from ops.progress import View, printable, size
-from ops.trigger import SOURCE
-from ops.watch import watch
+from ops.local.gopro_cloud import Control
+from ops.local.gopro_cloud.demo import EXPECTED
+from ops.local.gopro_cloud.faults import SharedLimit
+from ops.local.gopro_cloud.observations import Seen
+from ops.local.toolchain import ROOT
+from ops.progress import View, folded, printable, size
+from ops.report import write_page
+from ops.trigger import Request, entry
+from ops.watch import screen, watch
+from services.shared.library.objects import PREFIX
 
-FOLDER = Path(".local-demo")
-# A person at a terminal doesn't wait for the pauses that a nightly job may take.
+FOLDER = ROOT / ".local-demo"
+PAGES = ROOT / ".local-demo-pages"  # stay when the stage is gone
+# Nobody at a terminal wants to wait as long as a nightly job may.
 SETTINGS = {"retry_base_seconds": "0.5"}
 TIMEOUT_SECONDS = 150.0
+_WIDTH = 80
+_BYTES_PER_SECOND = 12_000_000  # of the GoPro Cloud, so that there is something to see while bytes arrive
 _NOTIFICATION_SECONDS = 75.0  # a sender that failed holds its claim for a minute
 
 
@@ -40,7 +52,7 @@ class StoredObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Original:
-    """An original as the GoPro Cloud has it."""
+    """An original in the GoPro Cloud."""
 
     media_id: str
     item: int
@@ -49,64 +61,71 @@ class Original:
 
 
 def run(*, keep: bool, say: Callable[[str], None]) -> int:
-    """Runs the demonstration; returns 0 only when the outcome is exactly the expected one."""
+    """Run the demonstration. Returns 0 only when the outcome is exactly the expected one."""
     began = time.monotonic()
+    say(f"the stage takes about 200 MB in {FOLDER.name}" + ("" if keep else ", until the end"))
     brought = stage.up(stage.Wanted(folder=FOLDER, settings=SETTINGS, fresh=True), say)
     try:
-        problems = _show(brought)
+        problems, page = _show(brought, say)
     except BaseException as error:
         if isinstance(error, Exception):
-            _print_complaints()
+            _print_warnings()
         stage.down(FOLDER, say)
         raise
     print()
     for problem in problems:
         print(f"NOT AS EXPECTED: {problem}")
     if problems:
-        _print_complaints()
+        _print_warnings()
     else:
-        print(f"Everything came out as expected, {time.monotonic() - began:.0f} s after the start.")
+        print(f"Everything is as expected, {time.monotonic() - began:.0f} s after the start.")
     if keep:
-        _print_how_to_look_further(brought)
+        _print_next_steps(brought)
     else:
-        print("To look around in it afterwards: .venv/bin/cloud-sync demo --keep")
+        print("To keep it running and look around: .venv/bin/cloud-sync demo --keep", flush=True)
         stage.down(FOLDER, say)
+    print(f"The page of this sync, for a browser: {page.relative_to(ROOT)}", flush=True)
     return 1 if problems else 0
 
 
-def _show(brought: stage.Stage) -> list[str]:
-    """A sync from the hand-written event to the bytes in the bucket; returns what was not as expected."""
-    deployment = brought.deployment
-    with _notifications(deployment) as received:
-        _heading("A sync is asked for, by hand")
-        sync_id = _ask(brought)
-        _heading("What happens")
-        view = watch(deployment, sync_id, timeout=TIMEOUT_SECONDS)
-        _heading("The notification")
-        notification = received(_NOTIFICATION_SECONDS)
-        print(f"Subject: {notification['Subject']}\n\n{notification['Message']}")
-    _heading("What lies in the bucket")
+def _show(brought: stage.Stage, say: Callable[[str], None]) -> tuple[list[str], Path]:
+    """Show a sync from its request to the bytes in the bucket.
+
+    Returns what was not as expected, and the file with the sync's page.
+    """
+    deployment, control = brought.deployment, Control(brought.gopro_control_url)
+    control.arm(SharedLimit(bytes_per_second=_BYTES_PER_SECOND))
+    with _notifications(deployment) as receive:
+        _heading("Request a sync by hand")
+        sync_id = _request(brought)
+        _heading(f"Progress, from a GoPro Cloud that sends {size(_BYTES_PER_SECOND)}/s")
+        view = watch(deployment, sync_id, timeout=TIMEOUT_SECONDS, terminal=screen(width=_WIDTH))
+        _heading("Notification")
+        notification = receive(_NOTIFICATION_SECONDS)
+        _print_folded(f"Subject: {notification['Subject']}\n\n{notification['Message']}".splitlines())
+    originals = _originals(control)
+    _heading("Trouble on the way, and what the downloader did about it")
+    _print_folded(troubles(control.requests(), originals, _names(view)))
+    _heading("Files in the bucket")
     objects = sorted(_stored(deployment), key=lambda one: one.key)
-    expected, originals = _expected(brought)
     print(*_listing(objects, originals), sep="\n")
-    _heading("What failed")
-    print(*_failed(view), sep="\n")
+    _heading("Failures")
+    _print_folded(_failed(view))
     print(f"\nDead letters: {len(failures(deployment))}")
-    return compare(view, objects, originals, expected)
+    unseen = [f"this trouble did not occur: {type(fault).__name__}" for fault in control.not_struck()]
+    PAGES.mkdir(exist_ok=True)
+    page = write_page(deployment, sync_id, say, output=PAGES / "sync.html")
+    return compare(view, objects, originals, EXPECTED) + unseen, page
 
 
-def _ask(brought: stage.Stage) -> str:
-    """Sends the least that a person can write."""
+def _request(brought: stage.Stage) -> str:
+    """Send the shortest event that requests a sync, and print the command that does the same."""
     deployment = brought.deployment
-    entry = {
-        "Source": SOURCE,
-        "DetailType": "SyncRequested",
-        "EventBusName": deployment.outputs["EventBusName"],
-        "Detail": json.dumps({"provider": "gopro"}),
-    }
-    print(f"{brought.shell}\naws events put-events --entries {shlex.quote(json.dumps([entry]))}")
-    answer = deployment.client("events").put_events(Entries=[entry])
-    print(json.dumps({name: answer[name] for name in ("FailedEntryCount", "Entries")}))
+    entries = [entry(deployment.outputs["EventBusName"], Request())]
+    print(_shell(brought))
+    print(f"aws events put-events --entries {shlex.quote(_json(entries))}\n")
+    answer = deployment.client("events").put_events(Entries=entries)
+    print(_json({name: answer[name] for name in ("FailedEntryCount", "Entries")}))
     if answer["FailedEntryCount"]:
         raise OperatorError("EventBridge refused the event.")
     return str(answer["Entries"][0]["EventId"])
@@ -114,7 +133,7 @@ def _ask(brought: stage.Stage) -> str:
 
 @contextlib.contextmanager
 def _notifications(deployment: Deployment) -> Iterator[Callable[[float], Mapping[str, str]]]:
-    """Listens on the notification topic; gives what waits for the next message, for so many seconds."""
+    """Subscribe to the notification topic. Yields a function that waits so many seconds for the next message."""
     sqs, sns = deployment.client("sqs"), deployment.client("sns")
     queue = sqs.create_queue(QueueName="cloud-sync-demo")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -127,7 +146,7 @@ def _notifications(deployment: Deployment) -> Iterator[Callable[[float], Mapping
             for message in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []):
                 notification: dict[str, str] = json.loads(message["Body"])
                 return notification
-        raise OperatorError(f"No notification came within {seconds:.0f} s.")
+        raise OperatorError(f"No notification arrived within {seconds:.0f} s.")
 
     try:
         yield receive
@@ -138,7 +157,7 @@ def _notifications(deployment: Deployment) -> Iterator[Callable[[float], Mapping
 
 def _stored(deployment: Deployment) -> Iterator[StoredObject]:
     s3, bucket = deployment.client("s3"), deployment.outputs["MediaBucketName"]
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="gopro/"):
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX):
         for listed in page.get("Contents", []):
             found = s3.get_object(Bucket=bucket, Key=listed["Key"])
             digest, count = hashlib.sha256(), 0
@@ -155,24 +174,19 @@ def _stored(deployment: Deployment) -> Iterator[StoredObject]:
             )
 
 
-def _expected(brought: stage.Stage) -> tuple[Mapping[str, Any], list[Original]]:
-    """What the demo library has to come to, and its originals as the GoPro Cloud has them."""
-    from tests.gopro_cloud import Control  # noqa: PLC0415  # only here: nothing that goes to AWS knows the fake
-    from tests.gopro_cloud.demo import EXPECTED  # noqa: PLC0415  # only here as well
-
-    control = Control(brought.gopro_control_url)
-    originals = [
+def _originals(control: Control) -> list[Original]:
+    """Ask the GoPro Cloud for the originals that the sync has to store."""
+    return [
         Original(media_id=media_id, item=one["item"], size=one["size"], sha256=one["sha256"])
         for media_id in EXPECTED["stored_media"]
         for one in control.originals(media_id)
     ]
-    return EXPECTED, originals
 
 
 def compare(
     view: View, objects: Sequence[StoredObject], originals: Sequence[Original], expected: Mapping[str, Any]
 ) -> list[str]:
-    """What is not as it should be, a line for each."""
+    """Return a line for everything that is not as expected."""
     summary: Mapping[str, Any] = (view.sync or {}).get("summary") or {}
     wanted = {
         "outcome": "partial" if expected["failed"] else "completed",
@@ -192,15 +206,39 @@ def compare(
         problems.append(f"these media failed: {', '.join(sorted(failed)) or 'none'}")
     found = {(one.media_id, one.item): one for one in objects}
     if len(found) != len(objects):
-        problems.append("an original lies in the bucket twice")
+        problems.append("an original is in the bucket twice")
     for original in originals:
         stored = found.pop((original.media_id, original.item), None)
         if stored is None:
             problems.append(f"item {original.item} of {original.media_id} is not in the bucket")
         elif (stored.size, stored.sha256) != (original.size, original.sha256):
-            problems.append(f"{stored.key} has other bytes than its original")
-    problems += [f"{stored.key} is no original of the library" for stored in found.values()]
+            problems.append(f"{stored.key} differs from its original")
+    problems += [f"{stored.key} is not an original of the library" for stored in found.values()]
     return problems
+
+
+def _names(view: View) -> Mapping[str, str]:
+    return {media_id: printable(str(medium.get("filename") or media_id)) for media_id, medium in view.media.items()}
+
+
+def troubles(requests: Sequence[Seen], originals: Sequence[Original], names: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for every download that the GoPro Cloud cut short or refused, and how it went on."""
+    ends = {(one.media_id, one.item): one.size - 1 for one in originals}
+    downloads = [one for one in requests if one.endpoint == "cdn" and one.method == "GET"]
+    for position, one in enumerate(downloads):
+        name = names.get(one.media_id or "", one.media_id)
+        later = [other for other in downloads[position + 1 :] if other.media_id == one.media_id]
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", one.range or "")
+        if one.status == HTTPStatus.FORBIDDEN:
+            served = any(other.status == HTTPStatus.PARTIAL_CONTENT for other in later)
+            went_on = "a new URL was requested, and it served the file" if served else "no URL served the file"
+            yield f"{name}: the signed URL had expired (403); {went_on}."
+        elif asked and one.status == HTTPStatus.PARTIAL_CONTENT:
+            cut_at = int(asked[1]) + one.bytes_sent
+            if cut_at <= min(int(asked[2]), ends.get((one.media_id or "", one.item or 0), -1)):
+                resumed = any((other.range or "").startswith(f"bytes={cut_at}-") for other in later)
+                went_on = "another connection went on from there" if resumed else "the rest was fetched again"
+                yield f"{name}: the connection dropped at byte {cut_at:,}; {went_on}."
 
 
 def _listing(objects: Sequence[StoredObject], originals: Sequence[Original]) -> Iterator[str]:
@@ -208,37 +246,60 @@ def _listing(objects: Sequence[StoredObject], originals: Sequence[Original]) -> 
     for one in objects:
         same = digests.get((one.media_id, one.item)) == one.sha256
         verdict = "same as the original" if same else "NOT the original"
-        yield f"{size(one.size):>9}  sha256 {one.sha256[:12]}… {verdict}  {printable(one.key)}"
-    yield f"{size(sum(one.size for one in objects)):>9}  in {len(objects)} files"
+        yield printable(one.key)
+        yield f"{size(one.size):>12}  sha256 {one.sha256[:12]}…  {verdict}"
+    yield f"\n{size(sum(one.size for one in objects))} in {len(objects)} files"
 
 
 def _failed(view: View) -> Iterator[str]:
     for media_id, medium in sorted(view.media.items()):
         if medium["state"] == "FAILED":
-            called = printable(str(medium.get("filename") or "(no name)"))
-            yield f"{called:16} {media_id:26} {printable(str(medium.get('reason')))}"
+            filename = printable(str(medium.get("filename") or "(no name)"))
+            yield f"{filename} ({media_id}): {printable(str(medium.get('reason')))}"
 
 
-def _print_complaints() -> None:
-    """What the functions logged as wrong, since the log is about to go."""
+def _print_folded(lines: Iterable[str]) -> None:
+    for line in lines:
+        indent = len(line) - len(line.lstrip()) + 4
+        print(*folded(line, _WIDTH, indent=indent), sep="\n")
+
+
+def _json(content: object) -> str:
+    """Return JSON with a line for each value, so that it is not too wide."""
+    return json.dumps(content, separators=(",\n  ", ": "))
+
+
+def _shell(brought: stage.Stage) -> str:
+    """Return the shell command that points the AWS CLI at the stage, on several lines."""
+    return " \\\n".join(folded(brought.shell, _WIDTH - 2, indent=2))
+
+
+def _print_warnings() -> None:
+    """Print the warnings and errors that the functions logged, before their log is deleted."""
     for line in tail(FOLDER / "ministack.log", lines=10_000).splitlines():
         with contextlib.suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and entry.get("level") in {"WARNING", "ERROR", "CRITICAL"}:
-                why = entry.get("why") or entry.get("exception") or ""
-                print(f"  {entry.get('service')}: {entry.get('message')}: {why}"[:400], file=sys.stderr)
+            logged = json.loads(line)
+            if isinstance(logged, dict) and logged.get("level") in {"WARNING", "ERROR", "CRITICAL"}:
+                why = logged.get("why") or logged.get("exception") or ""
+                print(f"  {logged.get('service')}: {logged.get('message')}: {why}"[:400], file=sys.stderr)
 
 
 def _heading(text: str) -> None:
     print(f"\n=== {text} ===\n", flush=True)
 
 
-def _print_how_to_look_further(brought: stage.Stage) -> None:
-    here = f"--stage-dir {FOLDER}"
-    print(f"\nIt goes on running. Its GoPro Cloud is {brought.gopro_url}; to look further:")
-    print(f"  .venv/bin/cloud-sync trigger --wait {here}     a second sync: only what failed is tried again")
-    print(f"  .venv/bin/cloud-sync status {here}")
-    print(f"  {brought.shell}")
-    print(f"  aws s3 ls --recursive s3://{brought.outputs['MediaBucketName']}")
-    print(f"  {brought.folder}/ministack.log                 what the functions log")
-    print(f"  .venv/bin/cloud-sync local down {here}         the end")
+def _print_next_steps(brought: stage.Stage) -> None:
+    deployment = brought.deployment
+    print(f"\nThe stage keeps running. Its GoPro Cloud is at {brought.gopro_url},")
+    print(f"and the functions' log is {FOLDER.name}/ministack.log. To look around:\n")
+    print("# a second sync, which tries only what failed")
+    print(deployment.command("trigger --wait"))
+    print(deployment.command("status"))
+    print("# its page, and the page of the library")
+    print(deployment.command("report --open"))
+    print(deployment.command("report --library --open"))
+    print("# the bucket")
+    print(_shell(brought))
+    print(f"aws s3 ls --recursive s3://{brought.outputs['MediaBucketName']}")
+    print("# stop the stage and delete it")
+    print(deployment.command("local down"))

@@ -1,5 +1,5 @@
-"""What goes wrong and is the operator's to put right."""
+"""The error that an operator can fix."""
 
 
 class OperatorError(Exception):
-    """Shown as one clear text, without a traceback: what is wrong and what to do about it."""
+    """What is wrong and what to do about it, in one text that is shown without a traceback."""

@@ -1,7 +1,7 @@
-"""Holds the library table against the media bucket, without reading a byte of an original."""
+"""Comparing the library table with the media bucket, without reading a byte of an original."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,115 +9,151 @@ from hashlib import blake2b
 
 from ops.adopt import read_object
 from ops.errors import OperatorError
-from ops.library import WORKERS, Absent, FoundObject, LibraryStores, MediumRecords, Record, in_order
+from ops.library import WORKERS, Absent, FoundObject, KnownMedium, LibraryStores, in_order
 from ops.progress import size
-from ops.refetch import Wrong, files_missing_after, set_right, status_after
-from services.downloader.keys import is_copy
-from services.downloader.transfer import Version
-from services.shared.library import MISSING, STORED
+from ops.refetch import Difference, correct, files_missing_after, status_after
+from services.downloader.transfer import LENGTH
+from services.shared.library.objects import is_copy
+from services.shared.library.records import FileRecord, Status
 
-_LONGEST_RUN = timedelta(minutes=15)  # of a Lambda function: who began an upload has written it down by then
-_WANTED = "wanted again: the next sync sees to it, if GoPro still lists it"
-_BACK = "it is there again: `--refetch` takes it for stored"
-_WHOLE = "all of its files are there again: `--refetch` takes it for stored"
+_LONGEST_RUN = timedelta(minutes=15)  # of a Lambda function, which records an upload right after it has begun it
+_MISSING = "marked as missing: the next sync fetches it, if GoPro still lists it"
+_BACK = "in the bucket again: `--refetch` records it as stored"
+_ALL_BACK = "all of its files are in the bucket again: `--refetch` records it as stored"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that isn't as the library table says, or that it doesn't know."""
+    """A difference between the library table and the bucket."""
 
-    wrong: str
+    text: str
     media_id: str = ""
     name: str = ""  # of the file, or of the medium
     key: str = ""
-    harmless: bool = False  # nothing is lost by it, and there is nothing to mend
+    harmless: bool = False  # nothing is lost, and there is nothing to fix
 
 
 @dataclass(kw_only=True)
 class Verification:
-    """What was found so far. The figures are of records that were looked at, good and bad."""
+    """The comparison, and its figures so far: of all records that were checked, good and bad."""
 
     stores: LibraryStores
     media: int = 0  # STORED
     files: int = 0  # STORED
     bytes_total: int = 0
     proofs: Counter[str] = field(default_factory=Counter)
+    under_kms: int = 0  # files with the proof `length` that can have no other, since KMS encrypts them
     problems: int = 0
     harmless: int = 0
-    marked_media: int = 0  # to be fetched again, with what of them is missing
-    mended_media: int = 0  # whose records were set right, and nothing is missing
-    not_marked: int = 0  # since something had them in hand
-    _known: set[bytes] = field(default_factory=set)  # marks of the keys and upload ids that records name
+    marked_media: int = 0  # of which the next sync fetches what is missing
+    corrected_media: int = 0  # of which nothing is missing
+    not_marked: int = 0  # because a sync works on them
+    _known: set[bytes] = field(default_factory=set)  # hashes of the keys and upload ids in the records
 
     def run(self, *, media_id: str | None = None, refetch: bool = False, now: datetime) -> Iterator[Problem]:
-        """Looks at one medium, or else at all and then at what no record names. Raises `OperatorError`."""
+        """Check one medium, or all media and then what no record names. Raises `OperatorError`.
+
+        `refetch`: correct the records, so that the next sync fetches what is missing.
+        """
+        corrects = False
         with ThreadPoolExecutor(WORKERS) as pool:
-            for medium, wrongs in self._media(pool, media_id):
-                yield from self._counted(_problems(medium, wrongs))
-                if refetch and (wrongs or _is_told_wrongly(medium)):
-                    self._set_right(medium, wrongs, now)
+            for medium, differences in self._media(pool, media_id):
+                yield from self._counted(_problems(medium, differences))
+                if refetch and (differences or _has_wrong_status(medium)):
+                    if not corrects:
+                        self.stores.ask_for_full_walk()
+                    corrects = True
+                    self._correct(medium, differences, now)
+            if corrects:
+                self.stores.ask_for_full_walk()
             if media_id is None:
                 yield from self._counted(self._objects_without_record(pool))
                 yield from self._counted(self._uploads_without_record(now))
 
     def totals(self) -> Iterator[str]:
-        """The figures, in lines."""
+        """Return the figures, in lines."""
         proofs = ", ".join(f"{count} {proof}" for proof, count in sorted(self.proofs.items(), reverse=True))
         yield f"{self.media} media stored in {self.files} files, {size(self.bytes_total)}; proof: {proofs or 'none'}"
-        yield f"{self.problems} wrong, {self.harmless} to know of"
+        if self.under_kms:
+            yield (
+                f"{self.under_kms} of them are encrypted with a KMS key, under which an ETag proves nothing: "
+                "their proof is the length, and S3's checksum of what it received"
+            )
+        yield f"{self.problems} problems, {self.harmless} notices"
 
-    def _media(self, pool: ThreadPoolExecutor, media_id: str | None) -> Iterator[tuple[MediumRecords, list[Wrong]]]:
+    def described(self, problems: Sequence[Problem]) -> dict[str, object]:
+        """Return the figures and these problems for other programs."""
+        names = (
+            "media",
+            "files",
+            "bytes_total",
+            "proofs",
+            "under_kms",
+            "marked_media",
+            "corrected_media",
+            "not_marked",
+        )
+        shown = ("media_id", "name", "key", "text")
+        wrong, notices = (
+            [{name: getattr(one, name) for name in shown} for one in problems if one.harmless == harmless]
+            for harmless in (False, True)
+        )
+        return {**{name: getattr(self, name) for name in names}, "problems": wrong, "notices": notices}
+
+    def _media(self, pool: ThreadPoolExecutor, media_id: str | None) -> Iterator[tuple[KnownMedium, list[Difference]]]:
         ids = self.stores.media_ids() if media_id is None else [media_id]
-        media = in_order(pool, self.stores.records, ids)
-        wrongs: list[Wrong] = []
-        for medium, item, wrong in in_order(pool, self._look, _files(media)):
-            if item is None:
+        media = in_order(pool, self.stores.medium, ids)
+        differences: list[Difference] = []
+        for medium, record, difference, found in in_order(pool, self._look, _files(media)):
+            if record is None:
                 if media_id and not medium.own and not medium.files:
                     raise OperatorError(f"The library table has no medium {media_id}.")
-                self.media += medium.own.get("status") == STORED
-                yield medium, wrongs
-                wrongs = []
+                self.media += medium.status == Status.STORED
+                yield medium, differences
+                differences = []
                 continue
-            record = medium.files[item]
-            self._known |= {_mark(str(record["key"])), _mark(str(record.get("upload_id", "")))}
-            if record["status"] == STORED:
+            self._known |= {_hash(record.key), _hash(record.upload_id or "")}
+            if record.status == Status.STORED:
                 self.files += 1
-                self.bytes_total += int(record["size"])
-                self.proofs[str(record["proof"])] += 1
-            if wrong:
-                wrongs.append(wrong)
-                if wrong.intact:
-                    self._known.add(_mark(wrong.intact.key))
+                self.bytes_total += record.size
+                self.proofs[str(record.proof)] += 1
+                self.under_kms += record.proof == LENGTH and isinstance(found, FoundObject) and found.under_kms
+            if difference:
+                differences.append(difference)
+                if difference.intact:
+                    self._known.add(_hash(difference.intact.key))
 
-    def _look(self, file: tuple[MediumRecords, int | None]) -> tuple[MediumRecords, int | None, Wrong | None]:
-        medium, item = file
-        record: Record = medium.files[item] if item else {}
-        wrong = None
-        if item and record["status"] == STORED:
-            wrong = _difference(self.stores.head(str(record["key"])), record, medium.media_id, item)
-        elif item and record["status"] == MISSING:
-            wrong = self._back(record, medium.media_id, item)
-        return medium, item, wrong
+    def _look(
+        self, file: tuple[KnownMedium, FileRecord | None]
+    ) -> tuple[KnownMedium, FileRecord | None, Difference | None, FoundObject | Absent | None]:
+        medium, record = file
+        difference, found = None, None
+        if record and record.status == Status.STORED:
+            found = self.stores.head(record.key)
+            difference = _difference(found, record)
+        elif record and record.status == Status.MISSING:
+            difference = self._back(record)
+        return medium, record, difference, found
 
-    def _back(self, record: Record, media_id: str, item: int) -> Wrong | None:
-        """Whether a file that is wanted again is there, at its key or at the one that it had to leave to another."""
-        for key in filter(None, (record["key"], record.get("former_key"))):
-            found = self.stores.head(str(key))
-            if not isinstance(found, Absent) and not _other_bytes(found, record, media_id, item):
-                return Wrong(item=item, wrong=_BACK, intact=found)
+    def _back(self, record: FileRecord) -> Difference | None:
+        """Return whether a missing file is in the bucket again, at its key or at its former one."""
+        for key in filter(None, (record.key, record.former_key)):
+            found = self.stores.head(key)
+            if not isinstance(found, Absent) and not _other_bytes(found, record):
+                return Difference(item=record.item, text=_BACK, intact=found)
         return None
 
-    def _set_right(self, medium: MediumRecords, wrongs: list[Wrong], now: datetime) -> None:
-        wanted = files_missing_after(medium, wrongs) or status_after(medium, wrongs) == MISSING
-        if not set_right(self.stores, medium, wrongs, now=now):
+    def _correct(self, medium: KnownMedium, differences: Sequence[Difference], now: datetime) -> None:
+        is_missing = files_missing_after(medium, differences) or status_after(medium, differences) == Status.MISSING
+        if not correct(self.stores, medium, differences, now=now):
             self.not_marked += 1
-        elif wanted:
+        elif is_missing:
             self.marked_media += 1
         else:
-            self.mended_media += 1
+            self.corrected_media += 1
 
     def _objects_without_record(self, pool: ThreadPoolExecutor) -> Iterator[Problem]:
-        keys = (key for key in self.stores.object_keys() if _mark(key) not in self._known)
+        keys = (key for key in self.stores.object_keys() if _hash(key) not in self._known)
         for problem in in_order(pool, self._about_object, keys):
             if problem:
                 yield problem
@@ -128,24 +164,27 @@ class Verification:
             return None
         own = read_object(found)
         if own is None:
-            return Problem(wrong="is none of ours", key=key, harmless=True)
-        record = self.stores.records(own.media_id).files.get(own.item)
+            return Problem(text="not created by Cloud Sync", key=key, harmless=True)
+        said = own.said
+        record = self.stores.medium(said.media_id).files.get(said.item)
         if record is None:
-            told = "`adopt` takes it" if own.says_all else "it says too little for `adopt`, and a sync has to look"
-            return Problem(wrong=f"no record names it: {told}", media_id=own.media_id, name=own.name, key=key)
-        if record["key"] == key:
+            text = "no record of it: `adopt` writes one"
+            if not own.is_complete:
+                text = "no record of it, and its metadata is incomplete: the next sync has to look at it"
+            return Problem(text=text, media_id=said.media_id, name=said.original_name, key=key)
+        if record.key == key:
             return None  # stored since the records were read
-        # Whether the file itself is there, and what it should be, was seen by its record: this is beside it.
-        told = f"calls itself item {own.item} of this medium and isn't what is stored as that"
-        if record["status"] == STORED and (found.size, found.checksum) == (record["size"], record["checksum"]):
-            told = f"is another copy of {record['key']}"
-        return Problem(wrong=told, media_id=own.media_id, name=own.name, key=key, harmless=True)
+        # The file of the record was checked already: this object exists beside it.
+        text = f"claims to be item {said.item} of this medium, which has another key"
+        if record.status == Status.STORED and (found.size, found.checksum) == (record.size, record.checksum):
+            text = f"another copy of {record.key}"
+        return Problem(text=text, media_id=said.media_id, name=said.original_name, key=key, harmless=True)
 
     def _uploads_without_record(self, now: datetime) -> Iterator[Problem]:
-        # Of those begun later a sync may be about to write the record. Older ones have had theirs before it was read.
+        # A younger upload may have been begun after its record was read.
         for key, upload_id in self.stores.uploads(begun_before=now - _LONGEST_RUN):
-            if _mark(upload_id) not in self._known:
-                yield Problem(wrong=f"no record names the multipart upload {upload_id}", key=key)
+            if _hash(upload_id) not in self._known:
+                yield Problem(text=f"no record of the multipart upload {upload_id}", key=key)
 
     def _counted(self, problems: Iterable[Problem]) -> Iterator[Problem]:
         for problem in problems:
@@ -154,62 +193,69 @@ class Verification:
             yield problem
 
 
-def _files(media: Iterable[MediumRecords]) -> Iterator[tuple[MediumRecords, int | None]]:
-    """(medium, item) of every file, and (medium, None) after the last one of each medium."""
+def _files(media: Iterable[KnownMedium]) -> Iterator[tuple[KnownMedium, FileRecord | None]]:
+    """Return (medium, record) of every file, and (medium, None) after the last file of each medium."""
     for medium in media:
-        for item in sorted(medium.files):
-            yield medium, item
+        for _, record in sorted(medium.files.items()):
+            yield medium, record
         yield medium, None
 
 
-def _difference(found: FoundObject | Absent, record: Record, media_id: str, item: int) -> Wrong | None:
+def _difference(found: FoundObject | Absent, record: FileRecord) -> Difference | None:
     if isinstance(found, Absent):
         how = "removed: a delete marker hides it" if found.hidden else "missing"
-        return Wrong(item=item, wrong=how)
-    other_bytes = _other_bytes(found, record, media_id, item)
-    told = [*other_bytes, *(["another ETag"] if found.etag != record["etag"] else [])]
+        return Difference(item=record.item, text=how)
+    other_bytes = _other_bytes(found, record)
+    texts = [*other_bytes, *(["another ETag"] if found.etag != record.etag else [])]
+    if not texts:
+        return None
     intact = None if other_bytes else found
-    return Wrong(item=item, wrong=", ".join(told), occupied=bool(other_bytes), intact=intact) if told else None
+    return Difference(item=record.item, text=", ".join(texts), occupied=bool(other_bytes), intact=intact)
 
 
-def _other_bytes(found: FoundObject, record: Record, media_id: str, item: int) -> list[str]:
-    """In words, why an object isn't the file of a record; empty where it is."""
-    # Its size apart, which is told by itself.
-    ours = is_copy(found, Version(size=found.size, etag=str(record["origin_etag"])), media_id=media_id, item=item)
+def _other_bytes(found: FoundObject, record: FileRecord) -> list[str]:
+    """Return why an object isn't the file of a record; nothing when it is."""
+    own = is_copy(
+        found.metadata,
+        record.size,  # the size of the object is a difference of its own
+        media_id=record.media_id,
+        item=record.item,
+        origin_etag=record.origin_etag,
+        origin_size=record.size,
+    )
     differences = {
-        f"another size ({found.size:,} bytes, not {int(record['size']):,})": found.size != record["size"],
-        # Of a file whose upload has begun again nobody knows one yet.
-        "another checksum": found.checksum != record.get("checksum", found.checksum),
-        "not ours by its metadata": not ours,
+        f"another size ({found.size:,} bytes, not {record.size:,})": found.size != record.size,
+        # A file whose upload was begun again has no checksum yet.
+        "another checksum": record.checksum is not None and found.checksum != record.checksum,
+        "other metadata": not own,
     }
     return [difference for difference, holds in differences.items() if holds]
 
 
-def _problems(medium: MediumRecords, wrongs: Iterable[Wrong]) -> Iterator[Problem]:
-    told = {item: _WANTED for item, record in medium.files.items() if record["status"] == MISSING}
-    told |= {wrong.item: wrong.wrong for wrong in wrongs}
-    for item, wrong in sorted(told.items()):
+def _problems(medium: KnownMedium, differences: Iterable[Difference]) -> Iterator[Problem]:
+    texts = {item: _MISSING for item, record in medium.files.items() if record.status == Status.MISSING}
+    texts |= {one.item: one.text for one in differences}
+    for item, text in sorted(texts.items()):
         record = medium.files[item]
-        name = str(record["original_name"]) or medium.filename
-        yield Problem(media_id=medium.media_id, name=name, key=str(record["key"]), wrong=wrong)
+        name = record.original_name or medium.filename
+        yield Problem(media_id=medium.media_id, name=name, key=record.key, text=text)
     about = ""
     if not medium.own:
-        about = "the table has no record of the medium itself: `adopt` or the next sync sees to it"
-    elif medium.own["status"] == STORED and medium.lacks_files:
-        known, total = medium.known_files, medium.own["files_total"]
-        about = f"the table has {known} of its {total} files: see `adopt`, and if it stays, `--refetch`"
-    elif medium.own["status"] == MISSING and not told:
-        about = _WANTED if medium.lacks_files else _WHOLE
+        about = "the table has no record of the medium itself: `adopt` or the next sync writes it"
+    elif medium.status == Status.STORED and medium.lacks_files:
+        known, total = medium.known_files, medium.own.files_total
+        about = f"the table has {known} of its {total} files: run `adopt`, and if that changes nothing, `--refetch`"
+    elif medium.status == Status.MISSING and not texts:
+        about = _MISSING if medium.lacks_files else _ALL_BACK
     if about:
-        yield Problem(media_id=medium.media_id, name=medium.filename, wrong=about)
+        yield Problem(media_id=medium.media_id, name=medium.filename, text=about)
 
 
-def _is_told_wrongly(medium: MediumRecords) -> bool:
-    """Whether the medium's own record says of its files what their records don't."""
-    status = medium.own.get("status")
-    return status in (STORED, MISSING) and status_after(medium) != status
+def _has_wrong_status(medium: KnownMedium) -> bool:
+    """Return whether the medium's status contradicts the records of its files."""
+    return medium.status in (Status.STORED, Status.MISSING) and status_after(medium) != medium.status
 
 
-def _mark(text: str) -> bytes:
-    """Eight bytes that stand for a text, so that a hundred thousand of them take little memory."""
+def _hash(text: str) -> bytes:
+    """Return eight bytes for a text, so that a hundred thousand texts take little memory."""
     return blake2b(text.encode(), digest_size=8).digest()

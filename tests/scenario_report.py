@@ -1,7 +1,7 @@
-"""`--scenarios-report PATH` writes which test shows which scenario, and how each of them ended in this run.
+"""Which test shows which scenario: written to docs/failure-scenarios.md, and checked at the end of a run.
 
-Which tests those are is read from the sources, not from what was collected: a marked test that this run left out
-shows as one that was not run, and fails it.
+`python -m tests.scenario_report` writes the document. `pytest --all-scenarios` fails unless all marked tests passed.
+The tests are read from the sources, not from what was collected, so a marked test that a run leaves out fails it.
 """
 
 import ast
@@ -16,7 +16,8 @@ from tests.scenarios import SCENARIOS, Means
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
-OPTION = "--scenarios-report"
+DOCUMENT = ROOT / "docs" / "failure-scenarios.md"
+OPTION = "--all-scenarios"
 MARK = "pytest.mark.scenario"
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
@@ -24,11 +25,11 @@ PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 HEAD = """\
 # Failure scenarios
 
-What can go wrong, what must come of it, and the tests that show it. `make scenarios` writes this file from the marks of
-the tests and from how they ended; don't edit it.
+What can go wrong, what must then happen, and the tests that show it. `python -m tests.scenario_report` writes this file
+from the marks of the tests; `make scenarios` runs them.
 
-| # | what happens | what must come of it | with | shown by | result |
-|---|---|---|---|---|---|
+| # | what happens | what must then happen | with | shown by |
+|---|---|---|---|---|
 """
 FOOT = """
 With: SIM the simulator, FAKE the fake GoPro Cloud over HTTP, EMU the deployed template on the embedded AWS, PROXY the
@@ -39,15 +40,14 @@ limited memory. A test fails where a scenario has no test of the kind that stand
 # Which kind of test a file holds, by the beginning of its path; and by what it imports.
 PLACES = {
     "tests/simulation/": Means.SIM,
-    "tests/load/": Means.SIM,
-    "tests/choreography/": Means.FAKE,
+    "tests/unit/test_load.py": Means.SIM,
     "tests/e2e/": Means.EMU | Means.FAKE,
     "tests/e2e/test_faults.py": Means.PROXY,
     "tests/infra/": Means.TEMPLATE,
     "tests/contract/test_transfer_memory.py": Means.RLIMIT,
     "tests/unit/": Means.UNIT,
 }
-FAKE_CLOUD = ("tests.gopro_cloud", "tests.unit.gopro_stage")
+FAKE_CLOUD = ("ops.local.gopro_cloud", "tests.unit.gopro_stage")
 
 
 # ── Marks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,9 +102,8 @@ def not_shown_as_required() -> dict[int, Means]:
     """By scenario, the means that it has to be shown with and no test of it uses."""
     missing: dict[int, Means] = {}
     for number, scenario in SCENARIOS.items():
-        tests = [test for test, numbers in marked_tests().items() if number in numbers]
         used = Means(0)
-        for test in tests:
+        for test in tests_of(number):
             used |= means_of(test)
         if scenario.by & ~used:
             missing[number] = scenario.by & ~used
@@ -114,54 +113,39 @@ def not_shown_as_required() -> dict[int, Means]:
 # ── The document ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def render(endings: Mapping[str, str]) -> str:
-    """The document, of how the marked tests ended. The same endings make the same text."""
+def tests_of(number: int) -> list[str]:
+    """The tests that show a scenario."""
+    return [test for test, numbers in marked_tests().items() if number in numbers]
+
+
+def render() -> str:
+    """The document."""
     rows = []
     for number, scenario in sorted(SCENARIOS.items()):
-        tests = [test for test, numbers in marked_tests().items() if number in numbers]
-        shown_by = "<br>".join(_entry(test, endings.get(test, NOT_RUN)) for test in tests)
-        result = worst(endings.get(test, NOT_RUN) for test in tests) if tests else NOT_RUN
+        shown_by = "<br>".join(_link(test) for test in tests_of(number))
         by = ", ".join(str(means.name) for means in scenario.by)
-        rows.append(f"| {number} | {scenario.happens} | {scenario.required} | {by} | {shown_by or '—'} | {result} |\n")
-    return HEAD + "".join(rows) + FOOT + f"\n{summary(endings)}\n"
+        rows.append(f"| {number} | {scenario.happens} | {scenario.required} | {by} | {shown_by} |\n")
+    return HEAD + "".join(rows) + FOOT
 
 
-def summary(endings: Mapping[str, str]) -> str:
-    return f"{len(shown_by(endings))} of {len(SCENARIOS)} scenarios are shown."
-
-
-def shown_by(endings: Mapping[str, str]) -> dict[int, list[str]]:
-    """The scenarios that have tests, all of which passed."""
-    tests: dict[int, list[str]] = defaultdict(list)
-    for test, numbers in marked_tests().items():
-        for number in numbers:
-            tests[number].append(test)
-    return {
-        number: of_it
-        for number, of_it in sorted(tests.items())
-        if worst(endings.get(test, NOT_RUN) for test in of_it) == PASSED
-    }
-
-
-def worst(results: Iterable[str]) -> str:
-    found = set(results)
-    return next((result for result in (FAILED, NOT_RUN) if result in found), PASSED)
-
-
-def _entry(test: str, ending: str) -> str:
+def _link(test: str) -> str:
     path, name = test.split("::", 1)
-    trouble = "" if ending == PASSED else f" **{ending}**"
-    return f"[`{path.removeprefix('tests/')}::{name}`](../{path}){trouble}"
+    return f"[`{path.removeprefix('tests/')}::{name}`](../{path})"
 
 
 # ── The run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def worst(results: Iterable[str]) -> str:
+    """What several cases come to: failed if one failed, passed if all did."""
+    found = set(results)
+    return next((result for result in (FAILED, NOT_RUN) if result in found), PASSED)
+
+
 class ScenarioReport:
     """Collects how the marked tests end."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._results: dict[str, dict[str, str]] = defaultdict(dict)  # of every case, by test
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -176,35 +160,36 @@ class ScenarioReport:
         elif report.when == "call":
             of_case.setdefault(report.nodeid, PASSED)
 
-    def endings(self) -> dict[str, str]:
-        return {test: worst(cases.values()) for test, cases in self._results.items()}
-
-    def troubles(self) -> list[str]:
-        """The marked tests that did not pass."""
-        ended = {test: self.endings().get(test, NOT_RUN) for test in marked_tests()}
-        return [f"{test}: {result}" for test, result in ended.items() if result != PASSED]
+    def troubles(self) -> dict[str, str]:
+        """The marked tests that did not pass, and what became of each."""
+        ended = {test: worst(self._results[test].values() or [NOT_RUN]) for test in marked_tests()}
+        return {test: result for test, result in ended.items() if result != PASSED}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self._path.write_text(render(self.endings()))
         if self.troubles() and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        troubles = self.troubles()
+        shown = [number for number in SCENARIOS if not troubles.keys() & set(tests_of(number))]
         terminalreporter.section("failure scenarios")
-        terminalreporter.line(f"{len(shown_by(self.endings()))} of {len(SCENARIOS)} scenarios are shown: {self._path}")
-        for line in self.troubles():
-            terminalreporter.line(f"did not pass  {line}")
+        terminalreporter.line(f"{len(shown)} of {len(SCENARIOS)} scenarios are shown.")
+        for test, result in troubles.items():
+            terminalreporter.line(f"did not pass  {test}: {result}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        OPTION, metavar="PATH", help="write the table of failure scenarios, their tests and their results to this file"
-    )
+    parser.addoption(OPTION, action="store_true", help="fail unless every test that shows a failure scenario passed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario(*numbers): the test shows these scenarios of tests/scenarios.py")
-    path = config.getoption(OPTION)
-    if path and not hasattr(config, "workerinput"):  # xdist's workers tell the one that started them
-        config.pluginmanager.register(ScenarioReport(Path(path)), "scenario-report")
+    if config.getoption(OPTION) and not hasattr(
+        config, "workerinput"
+    ):  # xdist's workers report to the one that started them
+        config.pluginmanager.register(ScenarioReport(), "scenario-report")
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(render())

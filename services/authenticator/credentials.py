@@ -1,4 +1,4 @@
-"""The credentials secret, which its user fills."""
+"""The credentials secret, which the user fills."""
 
 import hashlib
 import json
@@ -13,70 +13,64 @@ from services.authenticator.failures import AGAIN, NeedsOperator
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-_FORMS = (
-    '{"client_id": "…", "client_secret": "…", "refresh_token": "…"} '
-    'or {"client_id": "…", "client_secret": "…", "username": "…", "password": "…"} or {"access_token": "…"}'
+# Each command has a line of its own, so that it can be copied.
+RENEW = (
+    f"Store a session or an OAuth client with one of the commands below, {AGAIN}.\n"
+    "  cloud-sync credentials login\n"
+    "  cloud-sync credentials set"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What a session can be had with. `repr` shows nothing of it."""
+    """The values with which Cloud Sync signs in to GoPro. `repr` shows none of them."""
 
     client_id: str = field(default="", repr=False)
     client_secret: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
-    access_token: str = field(default="", repr=False)  # pasted from a browser: a stop-gap, nothing can renew it
+    access_token: str = field(default="", repr=False)  # pasted from a browser; nothing can renew it
 
     @property
     def client(self) -> bool:
+        """Whether there is a client id and secret."""
         return bool(self.client_id and self.client_secret)
 
     @property
     def login(self) -> bool:
+        """Whether a login by password is possible."""
         return bool(self.client and self.username and self.password)
 
     @property
     def pasted(self) -> bool:
-        """Whether the pasted token is all there is."""
+        """Whether a pasted token is the only way to sign in."""
         return not (self.login or (self.client and self.refresh_token))
 
     @property
     def fingerprint(self) -> str:
-        """Tells whether the user has changed anything, without saying what it is."""
+        """A hash of all values. It changes when the user changes any of them."""
         content = json.dumps(msgspec.to_builtins(self), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def fill(secret: str) -> str:
-    """What the operator does to put credentials in place. The command has a line of its own, to be copied whole."""
-    return (
-        f"Write {_FORMS} to credentials.json, put that into the secret with the command below, {AGAIN}.\n"
-        f"  aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://credentials.json"
-    )
-
-
 def restore(secret: str) -> str:
-    """What the operator does about a secret that is to be deleted: until then it can be neither read nor written."""
+    """Return the remedy for a secret that is marked for deletion, which can be neither read nor written."""
     return (
-        f"Take the deletion back with the command below, {AGAIN}.\n"
+        f"Cancel the deletion with the command below, {AGAIN}.\n"
         f"  aws secretsmanager restore-secret --secret-id {secret}"
     )
 
 
 def read_credentials(client: "SecretsManagerClient", secret: str) -> Credentials:
-    """Raises `NeedsOperator`, naming the secret, when it holds nothing that could be used."""
+    """Read the credentials. Raises `NeedsOperator`, which names the secret, when they cannot be used."""
     try:
         content = client.get_secret_value(SecretId=secret).get("SecretString", "")
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code")
         if code == "ResourceNotFoundException":
-            raise NeedsOperator(
-                f"the credentials secret {secret} does not exist or is empty", remedy=fill(secret)
-            ) from None
-        if code == "InvalidRequestException":  # the one state in which Secrets Manager doesn't let a secret be read
+            raise NeedsOperator(f"the credentials secret {secret} does not exist or is empty", remedy=RENEW) from None
+        if code == "InvalidRequestException":  # what Secrets Manager answers for such a secret
             raise NeedsOperator(
                 f"the credentials secret {secret} is marked for deletion", remedy=restore(secret)
             ) from None
@@ -86,9 +80,9 @@ def read_credentials(client: "SecretsManagerClient", secret: str) -> Credentials
 
 def _parse(content: str, secret: str) -> Credentials:
     def unusable(why: str) -> NeedsOperator:
-        return NeedsOperator(f"the credentials secret {secret} {why}", remedy=fill(secret))
+        return NeedsOperator(f"the credentials secret {secret} {why}", remedy=RENEW)
 
-    # Errors are raised without their causes: a parser's error holds the text that it was given.
+    # Raised without a cause: a parser's error would quote the secret.
     try:
         given = json.loads(content)
     except ValueError:
@@ -97,7 +91,7 @@ def _parse(content: str, secret: str) -> Credentials:
         raise unusable("does not hold a JSON object")
     values = {key: value.strip() if isinstance(value, str) else value for key, value in given.items() if value}
     if not values:
-        raise unusable("has not been filled yet")
+        raise unusable("is still empty")
     try:
         credentials = msgspec.convert(values, Credentials)
     except msgspec.ValidationError:
@@ -105,9 +99,9 @@ def _parse(content: str, secret: str) -> Credentials:
     if not all(_printable(value) for value in msgspec.to_builtins(credentials).values()):
         raise unusable("holds a value with a line break or another character that cannot be sent")
     if credentials.pasted and not credentials.access_token:
-        raise unusable("lacks what a session needs: only some of the keys are there")
+        raise unusable("is incomplete: it does not have all the keys of any one form")
     if credentials.pasted and not _is_token(credentials.access_token):
-        raise unusable("holds an access_token that is none: paste the value of the cookie gp_access_token only")
+        raise unusable("holds an access_token that is not a token: paste only the value of the cookie gp_access_token")
     return credentials
 
 

@@ -1,7 +1,6 @@
-"""GoPro's OAuth endpoint: what it is asked, and what its answers mean. Nothing here talks to anybody.
+"""The requests to GoPro's OAuth endpoint, and the meaning of its answers.
 
-What an answer says in free text is searched for what is known to stand there and never passed on, since it may
-repeat what was sent.
+The free text of an answer is searched for known words and never passed on: it may repeat what was sent.
 """
 
 import json
@@ -12,15 +11,14 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from services.authenticator.credentials import Credentials, fill
+from services.authenticator.credentials import RENEW, Credentials
 from services.authenticator.failures import AGAIN, NeedsOperator
 from services.shared.errors import PermanentError
-from services.shared.gopro.client import ApiRetired, Blocked
-from services.shared.gopro.media import UnexpectedAnswer, whole_number
+from services.shared.gopro.client import ApiRetired, Blocked, UnexpectedAnswer, whole_number
 
 _SCOPE = "root root:channels public me upload media_library_beta live"
 _TWO_FACTOR = re.compile(r"two[\s_-]?factor|one[\s_-]?time|(?<![a-z])(2fa|mfa|otp)(?![a-z])", re.IGNORECASE)
-# The error codes of RFC 6749 (5.2) and RFC 6750: no other value of `error` is ever shown.
+# The error codes of RFC 6749 (5.2) and RFC 6750. No other value of `error` is ever shown.
 _KNOWN_CODES = frozenset(
     {
         "access_denied",
@@ -38,41 +36,44 @@ _KNOWN_CODES = frozenset(
 
 
 class Refusal(Enum):
-    """Why the endpoint gave no session."""
+    """Why the endpoint granted no session."""
 
     CLIENT = "the client id and secret are not known to GoPro"
-    TWO_FACTOR = "the account asks for a second factor, which no unattended login can give"
+    TWO_FACTOR = "the account asks for a second factor, which an unattended login cannot give"
     BLACKLISTED = "it was revoked"
-    GRANT = "it is not valid, or no longer"
+    GRANT = "it is not valid, or no longer valid"
     REQUEST = "the request was not understood"
 
 
 class GrantRefused(PermanentError):
-    """The endpoint said no."""
+    """The endpoint refused a grant."""
 
     def __init__(self, refusal: Refusal, *, status: int, code: str) -> None:
-        super().__init__(f"GoPro gave no session ({status}, {code}): {refusal.value}")
+        super().__init__(f"GoPro granted no session ({status}, {code}): {refusal.value}")
         self.refusal = refusal
 
     @property
     def another_grant_may_do(self) -> bool:
+        """Whether a grant of the other kind may succeed."""
         return self.refusal in (Refusal.GRANT, Refusal.BLACKLISTED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Granted:
-    """A new session as GoPro gave it."""
+    """A new session as GoPro granted it."""
 
     access_token: str = field(repr=False)
-    refresh_token: str = field(default="", repr=False)  # empty where none came: the old one stays good
+    refresh_token: str = field(default="", repr=False)  # empty when none came: the old one stays valid
     lifetime: int | None = None  # seconds
 
 
 def refresh_form(credentials: Credentials, refresh_token: str) -> Mapping[str, str]:
+    """Return the form that asks for a session by refresh token."""
     return {**_client(credentials), "grant_type": "refresh_token", "refresh_token": refresh_token}
 
 
 def password_form(credentials: Credentials) -> Mapping[str, str]:
+    """Return the form that asks for a session by password."""
     return {
         **_client(credentials),
         "grant_type": "password",
@@ -83,10 +84,10 @@ def password_form(credentials: Credentials) -> Mapping[str, str]:
 
 
 def read_grant(status: int, body: str) -> Granted:
-    """What the endpoint granted.
+    """Return what the endpoint granted.
 
-    Raises `GrantRefused`, `Blocked` (the firewall's HTML page), `ApiRetired` or `UnexpectedAnswer`. Answers that
-    may pass by themselves (429, 5xx) are known before they get here.
+    Raises `GrantRefused`, `Blocked` (the firewall's HTML page), `ApiRetired` or `UnexpectedAnswer`. The client has
+    already dealt with answers that may pass (429, 5xx).
     """
     answer = _object(body)
     if status == HTTPStatus.OK:
@@ -111,9 +112,9 @@ def read_grant(status: int, body: str) -> Granted:
     raise GrantRefused(_refusal(status, shown, body), status=status, code=shown)
 
 
-def explained(refused: GrantRefused, *, credentials_secret: str, by: str) -> NeedsOperator:
-    """The refusal in words for the operator. `by`: what was tried, such as "refresh token"."""
-    remedy = fill(credentials_secret)
+def explained(refused: GrantRefused, *, by: str) -> NeedsOperator:
+    """Explain the refusal to the operator. `by`: what was tried, such as "refresh token"."""
+    remedy = RENEW
     match refused.refusal:
         case Refusal.CLIENT:
             remedy = f"Check client_id and client_secret. {remedy}"

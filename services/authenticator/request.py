@@ -1,22 +1,22 @@
-"""What may be asked for. GoPro ignores a filter that it doesn't know, and would list everything."""
+"""Checking a SyncRequested. GoPro ignores a filter that it does not know, and would list everything."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from services.authenticator.failures import NeedsOperator
+from services.authenticator.failures import RequestRefused
 from services.shared.events import Filters, SyncRequested
-from services.shared.gopro.media import MEDIA_TYPES
+from services.shared.gopro.client import MEDIA_TYPES
 
 PROVIDERS = ("gopro",)
 _REMEDY = 'Send a new SyncRequested without the mistake; {"provider": "gopro"} is enough for the whole library.'
 
 
 def accepted_filters(request: SyncRequested) -> Filters:
-    """The request's filters, their times in UTC with a Z. Raises `NeedsOperator` when it can't be met as it stands."""
+    """Return the request's filters, with times in UTC. Raises `RequestRefused` when the request has a mistake."""
     if request.refused:
         raise _refused(request.refused)
     if request.provider not in PROVIDERS:
-        raise _refused(f"the provider {request.provider!r:.60} is not known, only {', '.join(PROVIDERS)}")
+        raise _refused(f"the provider {request.provider!r:.60} is unknown; the only provider is {', '.join(PROVIDERS)}")
     unknown = sorted(set(request.filters.types) - MEDIA_TYPES)
     if unknown:
         raise _refused(
@@ -25,7 +25,7 @@ def accepted_filters(request: SyncRequested) -> Filters:
     begin = _moment("captured_from", request.filters.captured_from)
     end = _moment("captured_until", request.filters.captured_until)
     if begin and end and begin >= end:
-        raise _refused("filters.captured_until has to lie after filters.captured_from")
+        raise _refused("filters.captured_until has to be later than filters.captured_from")
     return replace(request.filters, captured_from=begin, captured_until=end)
 
 
@@ -42,5 +42,5 @@ def _moment(name: str, text: str | None) -> str | None:
     return utc.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
-def _refused(why: str) -> NeedsOperator:
-    return NeedsOperator(f"the request was not accepted: {why}", remedy=_REMEDY)
+def _refused(why: str) -> RequestRefused:
+    return RequestRefused(f"the request was not accepted: {why}", remedy=_REMEDY)

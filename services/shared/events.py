@@ -1,63 +1,54 @@
-"""The contract between the services: every event that crosses the bus, and how one is written and read.
+"""The contract between the services: every event that crosses the bus, one class each.
 
-On the wire (`detail-type` is the class name, `source` is `cloud-sync.<publisher>`):
-
-    {"metadata": {"event_id", "version", "sync_id", "causation_id", "occurred_at", "hops"},
-     "data": {…the class's fields…}}
-
-Readers are tolerant: fields they don't know are ignored. A field that is missing or of another type raises
-`MalformedEvent`, which names it and never says what was in it. Adding a field with a default keeps the version.
+The class name is the event's `detail-type`; `services.shared.envelope` writes and reads the form on the wire. A field
+added with a default keeps the version.
 """
 
 import json
-import re
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, tzinfo
-from typing import Any, ClassVar, Literal, TypeVar
-
-import msgspec
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 SOURCE_PREFIX = "cloud-sync."
-VERSION = 1
-
+SCHEDULE = "schedule"
+OPERATOR = "operator"  # a person, or the command that they use
 _NAMESPACE = uuid.UUID("6f1c1a3e-6b0e-5d4c-9f55-0d6c5a2f4e11")
-_ENVELOPE_FIELDS = ("sync_id", "hops", "causation_id", "occurred_at")
-# A sync's name becomes part of object keys and table keys, so it has to be plain.
-SYNC_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_QUOTED = re.compile("Invalid enum value .*(?= - at )", re.DOTALL)  # msgspec's one text that quotes what it was given
-_SYNC_ID_RULE = "`sync_id`: 1 to 100 letters, digits, '.', '_' or '-', not beginning with a mark"
 
 
-class MalformedEvent(ValueError):
-    """What arrived is not an event of this contract; the text names the field that is wrong, and holds no values."""
+def source_of(publisher: str) -> str:
+    """Return the `source` of every event that this service, the schedule or an operator publishes."""
+    return f"{SOURCE_PREFIX}{publisher}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened. The fields that all events have travel as the envelope's metadata."""
+    """Something that happened. The fields of this class travel as the envelope's metadata."""
 
-    sync_id: str  # the run of the whole system that it belongs to
-    hops: int = 0  # how often the work that this event belongs to has paused
-    causation_id: str = ""  # the event_id of the event reacted to; filled in when published
+    sync_id: str  # the sync that the event belongs to
+    hops: int = 0  # how often the work behind this event has paused
+    causation_id: str = ""  # event_id of the event reacted to; filled in when published
     occurred_at: str = ""  # UTC, ISO 8601; filled in when published
 
-    publishers: ClassVar[tuple[str, ...]] = ()
-    identity: ClassVar[tuple[str, ...]] = ()  # the fields that, within a sync, tell two events of one type apart
+    publishers: ClassVar[tuple[str, ...]] = ()  # services, SCHEDULE or OPERATOR
+    identity: ClassVar[tuple[str, ...]] = ()  # the fields that tell two events of one type and one sync apart
+
+    @classmethod
+    def sources(cls) -> set[str]:
+        """Return every `source` that the event may have: those of its publishers, and an operator's."""
+        return {source_of(publisher) for publisher in (*cls.publishers, OPERATOR)}
 
     @property
     def event_id(self) -> str:
-        """The same for every repetition of the same fact, since it is derived from what happened."""
-        # As JSON, since no two lists have the same: a mark between the parts could be within one as well.
+        """The id of the fact: every repetition has the same one, since it is derived from what happened."""
+        # JSON keeps the parts apart; a separator could occur within a part.
         occurrence = [getattr(self, name) for name in self.identity]
         return str(uuid.uuid5(_NAMESPACE, json.dumps([self.sync_id, type(self).__name__, *occurrence])))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Narrows a sync to a part of the library. Empty: all of it."""
+    """The part of the library that a sync covers. Empty: all of it."""
 
     types: tuple[str, ...] = ()  # GoPro's media types, such as "Video"
     captured_from: str | None = None  # UTC, ISO 8601, inclusive
@@ -66,69 +57,87 @@ class Filters:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncRequested(Event):
-    """A sync is wanted. The one event that people write by hand: everything has a default."""
+    """A sync is wanted. People write this event by hand, so every field has a default."""
 
-    publishers = ("schedule", "operator")
+    publishers = (SCHEDULE, OPERATOR)
 
-    provider: str = "gopro"  # there is no other
-    trigger: str = "manual"  # "scheduled" where the schedule asked
+    provider: str = "gopro"  # the only one
+    trigger: str = "manual"  # "scheduled" when the schedule asked
     scheduled_time: str | None = None  # UTC, ISO 8601: when the schedule was due
-    filters: Filters = field(default_factory=Filters)  # the part of the library that is wanted
-    refused: str = ""  # why the request can't be met; never on the wire, found while reading it
+    filters: Filters = field(default_factory=Filters)  # the part of the library to sync
+    refused: str = ""  # why the request is refused; found while reading, never on the wire
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionAuthenticated(Event):
-    """There is a session with GoPro that this sync can use. The token itself is in the session secret."""
+    """A session with GoPro is ready for this sync. Its token is in the session secret."""
 
     publishers = ("authenticator",)
     identity = ("session_version",)
 
     session_version: int  # as in the session secret; rises with every new session
     requested_at: str  # UTC, ISO 8601: when the sync was requested
-    provider: str = "gopro"  # there is no other
-    filters: Filters = field(default_factory=Filters)  # as they were requested
-    expires_at: str | None = None  # UTC, ISO 8601; None when it can't be known (a pasted token)
+    provider: str = "gopro"  # the only one
+    filters: Filters = field(default_factory=Filters)  # as requested
+    expires_at: str | None = None  # UTC, ISO 8601; None when unknown (a pasted token)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuthenticationFailed(Event):
-    """No session can be had. `remedy` says what the operator has to do."""
+    """Cloud Sync could not sign in to GoPro. `remedy` says what the operator has to do."""
 
     publishers = ("authenticator",)
     identity = ("session_version",)
 
-    reason: str  # in words for the operator
+    reason: str  # for the operator to read
     remedy: str  # what to do about it
-    session_version: int = 0  # of the session that could not be replaced; 0 when the sync got none to begin with
+    session_version: int = 0  # of the session that could not be replaced; 0 when the sync never had one
+    request_refused: bool = False  # the request for the sync has a mistake, and GoPro was never asked
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRejected(Event):
-    """GoPro refused (or is about to refuse) the session of this version."""
+    """GoPro refuses, or will soon refuse, the session of this version."""
 
     publishers = ("lister", "downloader")
     identity = ("session_version",)
 
-    session_version: int  # of the session that is to be replaced
+    session_version: int  # of the session to replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """One worker's uninterrupted work on a medium, which ended with a pause or with all of its files stored."""
+
+    began_at: str  # UTC, ISO 8601: when the worker took the lease
+    seconds: float = 0.0  # that it took
+    bytes: int = 0  # stored in it
+    parts: int = 0  # stored in it, each by one request to S3
+    connections: int = 0  # to the CDN, the most at once; 0: unknown
+    retries: int = 0  # tries of this slice that had failed before
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediumEvent(Event):
-    """What the downloader has to know of a medium, as GoPro listed it."""
+    """A medium as GoPro listed it, with all that the downloader needs."""
 
     media_id: str  # GoPro's, opaque
     type: str = ""  # GoPro's media type, such as "Video"
-    filename: str = ""  # as listed: may be empty, and is seldom unique
+    filename: str = ""  # as listed; may be empty, and rarely unique
     captured_at: str | None = None  # UTC, ISO 8601
-    size: int | None = None  # bytes over all items as listed; the CDN's length is the truth
-    item_count: int = 1  # files that it consists of, such as chapters or the photos of a burst
-    camera: str = ""  # its model
+    size: int | None = None  # bytes of all items as listed; the CDN's length is the truth
+    item_count: int = 0  # its files, such as the chapters of a video or the photos of a burst; 0: unknown
+    camera: str = ""  # model
+    reprocessed_at: str = ""  # UTC, ISO 8601: when GoPro made its files anew; empty: never, or unknown
+    labels: tuple[str, ...] = ()  # of the files that GoPro lists for it, renditions included; sorted
+    look_again: bool = False  # it was stored before, and its row in the listing has changed since
+    state: str = ""  # GoPro's word, such as "failure", where it has not made the medium ready; else empty
+    state_since: str = ""  # UTC, ISO 8601: since when it is known to be in such a state
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaDiscovered(MediumEvent):
-    """A medium is in the GoPro library and not, or not wholly, in the bucket."""
+    """A medium is in the GoPro library, and all or some of it is missing from the bucket."""
 
     publishers = ("lister",)
     identity = ("media_id",)
@@ -136,19 +145,20 @@ class MediaDiscovered(MediumEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class MediaDownloadPaused(MediumEvent):
-    """A download ran out of its slice of time, or waits for another worker; it goes on from the library table."""
+    """A download ran out of time, or waits for another worker; it resumes from the library table."""
 
     publishers = ("downloader",)
     identity = ("media_id", "hops")
 
-    item: int = 1  # the item to go on with
-    parts_done: int = 0  # parts stored of all items so far
+    item: int = 1  # the item to resume with
+    parts_done: int = 0  # parts stored so far, of all items
     idle_slices: int = 0  # slices in a row that stored no new part
+    slices: tuple[Slice, ...] = ()  # this sync's work so far; the last 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryListingPaused(Event):
-    """A listing ran out of its slice of time; what was seen lies in the bucket."""
+    """A listing ran out of time; what it has seen is in the bucket."""
 
     publishers = ("lister",)
     identity = ("hops",)
@@ -157,22 +167,46 @@ class LibraryListingPaused(Event):
     next_page: int  # of GoPro's search, from 1
     session_version: int  # of the session that the listing began with
     requested_at: str  # UTC, ISO 8601: when the sync was requested
-    provider: str = "gopro"  # there is no other
-    filters: Filters = field(default_factory=Filters)  # as they were requested
+    provider: str = "gopro"  # the only one
+    filters: Filters = field(default_factory=Filters)  # as requested
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotReadyMedium:
+    """A medium that GoPro could not make ready, or has not for more than three days."""
+
+    media_id: str
+    filename: str
+    state: str  # GoPro's word, such as "failure" or "transcoding"
+    since: str  # UTC, ISO 8601
+
+
+# full: every page of the library was read. newest: only the first pages, since GoPro's count says that nothing else is
+# new; changes of older media wait for the next full walk.
+WalkKind = Literal["full", "newest"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryListed(Event):
-    """The whole library has been seen, and this many of its media were handed on as MediaDiscovered."""
+    """The library was listed, and a MediaDiscovered was published for each medium taken on."""
 
     publishers = ("lister",)
 
     listed: int  # media in the library (as filtered)
     stored: int  # of these, already in the bucket
-    discovered: int  # handed on in this sync
+    discovered: int  # taken on by this sync
     pending: int  # not ready at GoPro yet
     deferred: int  # left for a later sync
+    looked_again: int = 0  # of the discovered: stored, but their row in the listing has changed since
+    unreadable: int = 0  # rows of the listing that could not be read
+    unseen: int = 0  # media that GoPro counts, and that no page showed
+    not_ready: tuple[NotReadyMedium, ...] = ()  # failed at GoPro, or not ready for more than three days; the first 50
     warnings: tuple[str, ...] = ()  # what is odd about the listing, or could not be proven
+    known_warnings: tuple[str, ...] = ()  # the same, as the last listing had it too
+    filters: Filters = field(default_factory=Filters)  # as requested
+    library_media: int | None = None  # media in the library without the filters, as far as known
+    walk: WalkKind = "full"  # newest: only the newest media were read, and those that were not stored yet
+    full_walk_at: str = ""  # UTC, ISO 8601: when the last full walk was over; empty: none was proven complete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,17 +215,17 @@ class LibraryListingFailed(Event):
 
     publishers = ("lister",)
 
-    reason: str  # in words for the operator
+    reason: str  # for the operator to read
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """One original in the media bucket."""
+    """An original in the media bucket."""
 
     key: str  # in the media bucket
     size: int  # bytes
     checksum: str  # CRC64NVME of the whole object, base64
-    proof: str  # "origin-etag" or "length": what the match with the origin rests on
+    proof: str  # "origin-etag" or "length": how the match with the origin is proven
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,52 +240,150 @@ class MediaDownloaded(Event):
     files: tuple[StoredFile, ...] = ()  # the first 100
     files_total: int = 0  # all of them
     bytes: int = 0  # of all files
-    seconds: float = 0.0  # spent by this sync on it
+    seconds: float = 0.0  # that this sync spent on it
     already_stored: bool = False  # another sync had stored it
+    looked_again: bool = False  # it was stored before, and looked at again; `files` and `bytes` are those added then
+    warning: str = ""  # what is suspicious about it, such as fewer bytes than listed
+    proven_by_etag: int | None = None  # files whose proof is "origin-etag", of all of them; None: unknown
+    slices: tuple[Slice, ...] = ()  # this sync's work on it; the last 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedFile:
+    """An original that could not be stored."""
+
+    name: str  # as GoPro gives it, or what is known of it
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaDownloadFailed(Event):
-    """A medium could not be stored in this sync. Terminal: retries are over, or would not help."""
+    """A medium could not be stored in this sync: all tries are used up, or no try can help."""
 
     publishers = ("downloader",)
     identity = ("media_id", "epoch")
 
     media_id: str  # GoPro's, opaque
-    reason: str  # in words for the operator
+    reason: str  # for the operator to read
     epoch: int = 0  # of the lease under which it failed
-    attempts: int = 0  # how often its message was received
+    attempts: int = 0  # receives of its message
+    files_stored: int = 0  # its originals in the bucket
+    files_total: int = 0  # all of them, as far as known; 0: unknown
+    failed_files: tuple[FailedFile, ...] = ()  # the first 100
+    known_since: str = ""  # UTC, ISO 8601: since when it fails for good with this reason; empty: it is new
+    dead_letter: bool = False  # its tries are used up, and its message can be redriven
+    remedy: str = ""  # what the operator has to do about it; empty: the next sync tries again
+    slices: tuple[Slice, ...] = ()  # this sync's work on it up to its last pause; the last 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyncReviewDue(Event):
-    """Time to look after the syncs that are not settled. It is of no sync, and has nothing to say but when it came."""
+class MediaDownloadSkipped(Event):
+    """A medium is left for the next sync, since this one was cancelled before its download began, or went on."""
 
-    publishers = ("schedule",)
+    publishers = ("downloader",)
+    identity = ("media_id",)
+
+    media_id: str  # GoPro's, opaque
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncCancelRequested(Event):
+    """A sync is to end: it begins nothing more, and what is in hand finishes. Its `sync_id` is all that is needed."""
+
+    publishers = (OPERATOR,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due(Event):
+    """Something is due. Such an event belongs to no sync, and carries only its time: its `detail` is empty."""
+
+    publishers = (SCHEDULE,)
     identity = ("occurred_at",)
 
     sync_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
+class SyncReviewDue(Due):
+    """It is time to review the unsettled syncs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionProbeDue(Due):
+    """It is time to ask GoPro whether tonight's sync will have a session."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEnding(Event):
+    """The next scheduled sync, which `sync_id` names, will probably have no session with GoPro."""
+
+    publishers = ("authenticator",)
+    identity = ("warned_on",)
+
+    warned_on: str  # local date; there is at most one such event a day
+    since: str  # UTC, ISO 8601: since when the session is there
+    next_sync_at: str  # UTC, ISO 8601: when the schedule requests the next sync
+    ends_about: str | None = None  # UTC, ISO 8601, as expected; None: GoPro refuses the session already
+    reason: str = ""  # why no session can be had; empty while the session lives
+
+
+Severity = Literal["info", "warning", "critical"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A medium that a sync could not store."""
+    """A medium that a sync could not store, or not all of it."""
 
     media_id: str
     filename: str
     reason: str
+    files_stored: int = 0  # its originals in the bucket
+    files_total: int = 0  # all of them, as far as known; 0: unknown
+    known_since: str = ""  # UTC, ISO 8601: a known loss, since when; empty: it is new
+    dead_letter: bool = False  # its message can be redriven
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureReason:
+    """Why media of a sync are not stored. Said once, however many they are."""
+
+    reason: str
+    media: int  # with this reason
+    known: bool = False  # they are known losses
+    remedy: str = ""  # what to do about it; empty: the next sync tries again
+    dead_letters: int = 0  # of the media: their messages can be redriven
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspiciousMedium:
+    """A medium that is stored, and about which something is suspicious."""
+
+    media_id: str
+    filename: str
+    warning: str  # such as "smaller than listed: 30,000 of 90,000 bytes"
+
+
+ClosedBecause = Literal[
+    "complete",  # every medium has a result
+    "deadline",  # its time is over
+    "stalled",  # nothing moves any more
+    "cancelled",  # an operator wished it, and what was in hand has ended
+    "auth_failed",  # no session
+    "request_refused",  # no session, since the request is wrong
+    "listing_failed",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary(Event):
-    """What a sync came to, as it stood when it closed. Counts are of media."""
+    """The result of a sync when it closed. Counts are of media."""
 
     publishers = ("summarizer",)
 
-    summary_id: str  # the same when the summary is told again
-    outcome: Literal["completed", "partial", "failed"]  # partial: media failed, or are outstanding
-    # what ended the sync: all is settled, its time is over, nothing moves any more, no session, no listing
-    closed_because: Literal["complete", "deadline", "stalled", "auth_failed", "listing_failed"]
+    summary_id: str  # the same when the summary is published again
+    # partial: media are outstanding or skipped, or failed and are no known losses
+    outcome: Literal["completed", "partial", "failed"]
+    closed_because: ClosedBecause  # complete: every medium has a result; stalled: nothing moves any more
     trigger: str  # "manual" or "scheduled"
     requested_at: str  # UTC, ISO 8601
     closed_at: str  # UTC, ISO 8601
@@ -259,42 +391,73 @@ class Summary(Event):
     stored: int = 0  # already in the bucket when the library was listed
     discovered: int = 0  # taken on by this sync
     downloaded: int = 0  # of these, now in the bucket
-    already_stored: int = 0  # of the downloaded, those that another sync had stored meanwhile
-    failed: int = 0  # of these, given up
-    outstanding: int = 0  # neither stored nor failed when the sync closed
+    already_stored: int = 0  # of the downloaded: stored by another sync meanwhile
+    failed: int = 0  # of the discovered: could not be stored
+    known_losses: int = 0  # of the failed: for good, and with the same reason as before
+    dead_letters: int = 0  # of the failed: their messages can be redriven
+    skipped: int = 0  # of the discovered: left for the next sync, since this one was cancelled
+    outstanding: int = 0  # without a result when the sync closed
     pending: int = 0  # not ready at GoPro yet
     deferred: int = 0  # left for a later sync
+    looked_again: int = 0  # of the discovered: stored before, and changed at GoPro since
+    looked_again_downloaded: int = 0  # of the downloaded: the same
     bytes: int = 0  # of the downloaded
-    failures: tuple[Failure, ...] = ()  # the first 100
+    failures: tuple[Failure, ...] = ()  # the first 100; those that failed come first
     failures_total: int = 0  # all of them
+    reasons: tuple[FailureReason, ...] = ()  # of the failures; the 20 with most media
+    suspicious: tuple[SuspiciousMedium, ...] = ()  # of the downloaded; the first 50
+    suspicious_total: int = 0  # all of them
+    not_ready: tuple[NotReadyMedium, ...] = ()  # failed at GoPro, or not ready for more than three days; the first 50
+    unreadable: int = 0  # rows of the listing that could not be read
+    unseen: int = 0  # media that GoPro counts, and that no page of the listing showed
+    filters: Filters = field(default_factory=Filters)  # as requested
+    library_media: int | None = None  # media in the library without the filters, as far as known
+    walk: WalkKind = "full"  # how the library was listed; newest: changes of older media wait for the next full walk
+    full_walk_at: str = ""  # UTC, ISO 8601: when the last full walk was over; empty: none was proven complete
     warnings: tuple[str, ...] = ()  # about the listing
-    reason: str = ""  # what kept the sync as a whole from doing its work
+    known_warnings: tuple[str, ...] = ()  # about the listing; the last one had them too
+    reason: str = ""  # what kept the whole sync from its work
     remedy: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncCompleted(Summary):
-    """The sync is over; a partial failure is this event with failures in it."""
+    """The sync is over. After a partial failure, `failures` names the media."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncFailed(Summary):
-    """The sync could not do its work: no session, or no listing."""
+    """The sync could not do its work: there was no session, or no listing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncAmended(Event):
-    """After a sync had closed, results of its media came in. The closed summary stays as it is."""
+    """Results came in after a sync had closed. The closed summary stays as it is."""
 
     publishers = ("summarizer",)
     identity = ("number",)
 
     summary_id: str  # of the summary that it adds to
     number: int  # 1, 2, … within the sync
-    recovered: tuple[str, ...] = ()  # media that are in the bucket after all: their ids, the first 100
+    recovered: tuple[str, ...] = ()  # ids of media that are in the bucket after all; the first 100
     recovered_total: int = 0  # all of them
-    failed: tuple[str, ...] = ()  # media that were outstanding and then failed: their ids, the first 100
+    failed: tuple[str, ...] = ()  # ids of media that were outstanding and then failed; the first 100
     failed_total: int = 0  # all of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorsNotified(Event):
+    """Operators were sent a notification, by SNS. Rules on the bus hand it to webhooks."""
+
+    publishers = ("summarizer",)
+    identity = ("notification_id",)
+
+    notification_id: str  # the same when the notification is sent again
+    about: str  # the class name of the event with the same content, such as "SyncCompleted"
+    severity: Severity  # critical: nothing works; warning: something did not; info: all is well
+    subject: str  # ASCII, one line, fewer than 100 characters
+    text: str  # all that has to be known; at most 1,900 bytes
+    link: str  # to the sync's page in the AWS console, for those who may sign in there
 
 
 EVENT_TYPES: Mapping[str, type[Event]] = {
@@ -311,142 +474,22 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
         MediaDownloadPaused,
         MediaDownloaded,
         MediaDownloadFailed,
+        MediaDownloadSkipped,
+        SyncCancelRequested,
         SyncReviewDue,
+        SessionProbeDue,
+        SessionEnding,
         SyncCompleted,
         SyncFailed,
         SyncAmended,
+        OperatorsNotified,
     )
 }
-
-_E = TypeVar("_E", bound=Event)
-
-
-def detail(event: Event) -> dict[str, Any]:
-    """The `detail` of an event as it goes on the bus: {"metadata": {…}, "data": {…}}."""
-    data = msgspec.to_builtins(event)
-    metadata = {name: data.pop(name) for name in _ENVELOPE_FIELDS}
-    data.pop("refused", None)
-    return {"metadata": {"event_id": event.event_id, "version": VERSION, **metadata}, "data": data}
-
-
-def read_event(body: str, *, schedule_zone: tzinfo = UTC) -> Event:
-    """The event in the body of an SQS message that EventBridge sent.
-
-    `schedule_zone` is the zone of the schedule: a scheduled sync is named by its date there.
-    Raises `MalformedEvent` when the body is not an event of this contract. A `SyncRequested` that says something
-    wrong is returned all the same, `refused`, under its own event's id: there is somebody to be told.
-    """
-    envelope = _json_object(body)
-    name = envelope.get("detail-type")
-    event_type = EVENT_TYPES.get(name) if isinstance(name, str) else None
-    if event_type is None:
-        raise MalformedEvent("not an EventBridge event of a known `detail-type`")
-    if event_type is SyncReviewDue:
-        return SyncReviewDue(occurred_at=_text(envelope.get("time")))
-    content = envelope.get("detail")
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise MalformedEvent(f"{name}: its `detail` is not an object")
-    if event_type is SyncRequested:
-        return _read_sync_requested(envelope, content, schedule_zone)
-    return _read(event_type, content)
-
-
-def is_replay(body: str) -> bool:
-    """Whether EventBridge sent this from an archive (it adds `replay-name`)."""
-    try:
-        return "replay-name" in _json_object(body)
-    except MalformedEvent:
-        return False
-
-
-def _json_object(body: str) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedEvent(f"not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise MalformedEvent("not a JSON object")
-    return content
-
-
-def _read(event_type: type[Event], content: dict[str, Any]) -> Event:
-    name = event_type.__name__
-    metadata, data = content.get("metadata"), content.get("data")
-    if not isinstance(metadata, dict) or not isinstance(data, dict):
-        raise MalformedEvent(f"{name} without the objects `metadata` and `data`")
-    if metadata.get("version") != VERSION:
-        raise MalformedEvent(f"{name}: its `version` is not {VERSION}, the one that this code reads")
-    event = _convert(event_type, _values(data, metadata))
-    if not SYNC_ID.fullmatch(event.sync_id):
-        raise MalformedEvent(f"{name}: {_SYNC_ID_RULE}")
-    return event
-
-
-def _values(data: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an event, those of the envelope from nowhere but there."""
-    own = {name: value for name, value in data.items() if name not in _ENVELOPE_FIELDS}
-    return own | {name: metadata[name] for name in _ENVELOPE_FIELDS if name in metadata}
-
-
-def _read_sync_requested(envelope: dict[str, Any], content: dict[str, Any], zone: tzinfo) -> SyncRequested:
-    """People write this one, so what is missing is filled in, and what is wrong is kept to be told to them."""
-    own_id, sent_at = _text(envelope.get("id")), _text(envelope.get("time"))
-    try:
-        return _requested(content, own_id, sent_at, zone)
-    except MalformedEvent as error:
-        if not SYNC_ID.fullmatch(own_id):
-            raise
-        return SyncRequested(sync_id=own_id, occurred_at=sent_at, refused=str(error))
-
-
-def _requested(content: dict[str, Any], own_id: str, sent_at: str, zone: tzinfo) -> SyncRequested:
-    data, metadata = content.get("data", content), content.get("metadata", {})
-    if not isinstance(data, dict) or not isinstance(metadata, dict):
-        raise MalformedEvent("SyncRequested: its `metadata` or `data` is not an object")
-    if metadata.get("version", VERSION) != VERSION:
-        raise MalformedEvent(f"SyncRequested: its `version` is not {VERSION}, the one that this code reads")
-    wanted = {name: value for name, value in data.items() if value is not None and name != "refused"}
-    if isinstance(wanted.get("filters"), dict):
-        _refuse_unknown_filters(wanted["filters"])
-    event = _convert(SyncRequested, {**_values(wanted, metadata), "sync_id": own_id, "occurred_at": sent_at})
-    sync_id = wanted.get("sync_id", metadata.get("sync_id"))
-    if sync_id in (None, ""):
-        sync_id = _scheduled_sync_id(event, zone) or own_id
-    if not isinstance(sync_id, str) or not SYNC_ID.fullmatch(sync_id):
-        raise MalformedEvent(f"SyncRequested: {_SYNC_ID_RULE}")
-    return replace(event, sync_id=sync_id)
-
-
-def _refuse_unknown_filters(filters: dict[str, Any]) -> None:
-    """Without this, a sync meant to be narrow would take everything."""
-    known = {known.name for known in fields(Filters)}
-    if unknown := sorted(filters.keys() - known):
-        raise MalformedEvent(
-            f"SyncRequested: unknown filter: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-        )
-
-
-def _scheduled_sync_id(event: SyncRequested, zone: tzinfo) -> str | None:
-    """The schedule and its catch-up fall on one local date, so both name the same sync."""
-    if event.scheduled_time is None:
-        return None
-    with suppress(ValueError, OverflowError):
-        due = datetime.fromisoformat(event.scheduled_time)
-        if due.tzinfo is None:
-            due = due.replace(tzinfo=UTC)  # rather than the zone of whatever machine this is
-        return f"scheduled-{due.astimezone(zone).date().isoformat()}"
-    raise MalformedEvent("SyncRequested: `scheduled_time` is not a time in ISO 8601")
-
-
-def _convert(event_type: type[_E], values: dict[str, Any]) -> _E:
-    try:
-        return msgspec.convert(values, event_type)
-    except msgspec.ValidationError as error:
-        problem = _QUOTED.sub("Not one of the allowed values", str(error))
-    raise MalformedEvent(f"{event_type.__name__}: {problem}")
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+SERVICES = tuple(
+    dict.fromkeys(
+        publisher
+        for event in EVENT_TYPES.values()
+        for publisher in event.publishers
+        if publisher not in (SCHEDULE, OPERATOR)
+    )
+)

@@ -1,33 +1,38 @@
-"""Telling the world: the event on the bus, and the notification to people.
+"""Announcing a close or an amendment: its report, its event on the bus, its notification, and the event of that.
 
-Both go out at least once. What they say is frozen before, their ids are derived, and each step is marked when it is
-done, so a crash between two steps repeats at most one of them, word for word.
+Event and notification go out at least once. Their content is frozen beforehand, their ids are derived from what
+happened, and each step is marked when it is done. So after a crash, at most one step is repeated, with the same
+content.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
-from services.shared.bus import Bus
-from services.shared.events import Event, SyncAmended
+from services.shared.clock import Clock
+from services.shared.events import Event, SessionEnding, SyncAmended
+from services.shared.logs import where, why
 from services.summarizer.closing import announced_event, closing_event
-from services.summarizer.report import (
+from services.summarizer.news import judge, of_session
+from services.summarizer.notification import (
+    Deployment,
     Notification,
-    Whereabouts,
     amendment_notification,
     closing_notification,
-    full_report,
-    report_key,
+    session_notification,
 )
-from services.summarizer.sync import Announcement, Sync
-from services.summarizer.syncs import SyncsTable
+from services.summarizer.page.pages import Place, sync_page
+from services.summarizer.records import ClosedSync, Conflict
+from services.summarizer.report import report
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sns import SNSClient
+    from services.shared.bus import Bus
+    from services.summarizer.notification_topic import NotificationTopic
+    from services.summarizer.reports_bucket import ReportsBucket
+    from services.summarizer.syncs_table import SyncsTable
 
 logger = Logger(child=True)
 
@@ -35,108 +40,106 @@ CLAIM_SECONDS = 60
 
 
 class Announcer:
-    """Sends what closed syncs have to tell. `notify` and `store_report` (key, JSON) raise when they fail."""
+    """Sends the announcements of closed syncs, each by one sender at a time."""
 
     def __init__(
         self,
         *,
-        syncs: SyncsTable,
-        bus: Bus,
-        notify: Callable[[Notification], None],
-        store_report: Callable[[str, bytes], None],
-        where: Whereabouts,
-        now: Callable[[], datetime],
+        syncs: "SyncsTable",
+        bus: "Bus",
+        topic: "NotificationTopic",
+        reports: "ReportsBucket",
+        deployment: Deployment,
+        place: Place,
+        clock: Clock,
     ) -> None:
+        """`place`: what the pages have to know of the deployment."""
         self._syncs = syncs
         self._bus = bus
-        self._send = notify
-        self._store_report = store_report
-        self._where = where
-        self._now = now
+        self._topic = topic
+        self._reports = reports
+        self._deployment = deployment
+        self._place = place
+        self._clock = clock
 
-    def publish(self, sync: Sync, *, cause: Event) -> Sync | None:
-        """Takes a sync's announcement in hand and puts its event on the bus. What it returns is for `notify`.
+    def publish(self, sync: ClosedSync, *, cause: Event) -> ClosedSync | None:
+        """Claim a sync's announcement and put its event on the bus. Returns the claimed sync, for `notify`.
 
-        None when all is told already, or another sender has it in hand.
+        None when all of it has gone out already, or another sender claims it.
         """
-        now = int(self._now().timestamp())
+        now = int(self._clock.now().timestamp())
         until = now + CLAIM_SECONDS
         if not self._syncs.claim(sync, now=now, until=until):
             return None
-        claimed = replace(sync, announcement=replace(_announcement(sync), claimed_until=until))
-        if _announcement(sync).event_sent:
-            return claimed
-        try:
-            report = full_report(closing_event(sync), sync, self._syncs.all_media(sync.sync_id))
-            self._store_report(report_key(sync.sync_id), report)
-            self._bus.publish([announced_event(sync)], cause=cause)
-            self._syncs.mark_event_sent(sync)
-        except Exception:
-            self._release(claimed)
-            raise
+        claimed = replace(sync, announcement=replace(sync.announcement, claimed_until=until))
+        if not sync.announcement.event_sent:
+            with self._released_on_failure([claimed]):
+                self._report(sync)
+                self._bus.publish([announced_event(sync)], cause=cause)
+                self._syncs.mark_event_sent(sync)
         return claimed
 
-    def notify(self, claimed: Sequence[Sync]) -> None:
-        """Sends one notification: of a close, or of one or more amendments, all of which `publish` has returned."""
+    def _report(self, sync: ClosedSync) -> None:
+        media = self._syncs.all_media(sync.sync_id)
+        self._reports.store(sync.sync_id, report(sync, media))
         try:
-            self._send(self._notification(claimed))
-        except Exception:
-            for sync in claimed:
-                self._release(sync)
-            raise
+            page = sync_page(sync, media, self._place)
+        except Exception as error:  # noqa: BLE001  # a close must be announced even if its page cannot be drawn
+            logger.error("page_not_drawn", sync_id=sync.sync_id, why=why(error), at=where(error))
+        else:
+            self._reports.store_page(sync.sync_id, page)
+
+    def notify(self, claimed: Sequence[ClosedSync], *, cause: Event) -> None:
+        """Send one notification: of a close, or of amendments to one or more syncs. Leaves out those kept silent."""
+        loud = [sync for sync in claimed if not sync.announcement.silence]
+        if loud:
+            with self._released_on_failure(claimed):
+                self._send(self._notification(loud), cause)
         for sync in claimed:
             self._syncs.mark_notified(sync)
-            logger.info("Told", sync_id=sync.sync_id, number=_announcement(sync).number)
+            announcement = sync.announcement
+            event = "notification_withheld" if announcement.silence else "notification_sent"
+            logger.info(event, sync_id=sync.sync_id, number=announcement.number, why=announcement.silence)
 
-    def _notification(self, claimed: Sequence[Sync]) -> Notification:
+    def warn(self, event: SessionEnding) -> None:
+        """Notify people that the next sync will have no session, unless they were told so a moment ago."""
+        told = self._syncs.told()
+        verdict = judge(of_session(event), told, notify="all", now=self._clock.now())
+        if verdict.silence:
+            logger.info("notification_withheld", sync_id=event.sync_id, why=verdict.silence)
+            return
+        self._send(session_notification(event, self._deployment, self._place.zone), event)
+        # Another notification may have gone out meanwhile. Then the next one of this cause is not kept silent.
+        with suppress(Conflict):
+            self._syncs.tell(verdict.told)
+
+    def _send(self, notification: Notification, cause: Event) -> None:
+        self._topic.publish(notification)
+        self._bus.publish([notification.event], cause=cause)
+
+    def _notification(self, claimed: Sequence[ClosedSync]) -> Notification:
         amendments = []
         for sync in claimed:
             event = announced_event(sync)
             if not isinstance(event, SyncAmended):
-                return closing_notification(closing_event(sync), self._where)
+                since = sync.announcement.told_since
+                return closing_notification(closing_event(sync), self._deployment, told_since=since)
             named = self._syncs.media(sync.sync_id, {*event.recovered, *event.failed})
             amendments.append((event, named))
-        return amendment_notification(amendments, self._where)
+        return amendment_notification(amendments, self._deployment)
 
-    def _release(self, claimed: Sync) -> None:
+    @contextmanager
+    def _released_on_failure(self, claimed: Sequence[ClosedSync]) -> Iterator[None]:
+        """Let the next sender begin at once when this one fails."""
         try:
-            self._syncs.release(claimed, until=_announcement(claimed).claimed_until)
+            yield
         except Exception:
-            logger.warning("A claim could not be given back; it ends by itself", exc_info=True)
+            for sync in claimed:
+                self._release(sync)
+            raise
 
-
-def sns_topic(client: "SNSClient", topic_arn: str) -> Callable[[Notification], None]:
-    """Publishes notifications to a topic, with attributes to filter by; summary id and number tell repetitions."""
-
-    def notify(notification: Notification) -> None:
-        attributes = {
-            "severity": notification.severity,
-            "sync_id": notification.sync_id,
-            "summary_id": notification.summary_id,
-            "number": notification.number,
-            "event": notification.event,
-        }
-        client.publish(
-            TopicArn=topic_arn,
-            Subject=notification.subject,
-            Message=notification.body,
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
-            },
-        )
-
-    return notify
-
-
-def reports_in(client: "S3Client", bucket: str) -> Callable[[str, bytes], None]:
-    """Writes reports into the media bucket."""
-
-    def store(key: str, report: bytes) -> None:
-        client.put_object(Bucket=bucket, Key=key, Body=report, ContentType="application/json; charset=utf-8")
-
-    return store
-
-
-def _announcement(sync: Sync) -> Announcement:
-    assert sync.announcement is not None  # noqa: S101  # a closed sync has one
-    return sync.announcement
+    def _release(self, claimed: ClosedSync) -> None:
+        try:
+            self._syncs.release(claimed, until=claimed.announcement.claimed_until)
+        except Exception as error:  # noqa: BLE001  # the claim ends by itself, and the first failure is the one to raise
+            logger.warning("claim_not_released", sync_id=claimed.sync_id, why=why(error))

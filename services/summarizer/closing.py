@@ -1,53 +1,80 @@
-"""Whether and why a sync closes, and what is said of it then and afterwards. Decisions only."""
+"""Whether and why a sync closes, its summary, and the amendments after it: decisions only."""
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
-from services.shared.bus import iso
-from services.shared.events import Event, Failure, Summary, SyncAmended, SyncCompleted, SyncFailed, detail
-from services.summarizer import report
-from services.summarizer.sync import Announcement, ClosedBecause, Medium, Sync
+from services.shared.clock import iso
+from services.shared.envelope import detail
+from services.shared.events import (
+    ClosedBecause,
+    Failure,
+    FailureReason,
+    Summary,
+    SuspiciousMedium,
+    SyncAmended,
+    SyncCompleted,
+    SyncFailed,
+)
+from services.summarizer.reasons import NO_RESULT, reason, remedy
+from services.summarizer.records import Announcement, ClosedSync, Medium, Sync
 
-NAMED = 100  # media that an event names
+NAMED = 100  # the most media that an event names in a list
+REASONS = 20  # the most reasons in a summary
+SUSPICIOUS = 50  # the most suspicious media that a summary names
 FAILURE_REASON_LENGTH = 200
 
 _NAMESPACE = uuid.UUID("b7f2d4c6-4a53-5c0e-8f5b-1d2a7e90c3aa")
 
 
 def why_to_close(sync: Sync) -> ClosedBecause | None:
-    """Why an open sync is over, as far as its facts alone can tell."""
+    """Return why an open sync is over; None if its facts alone do not say that it is."""
     if sync.expected is not None:
-        return "complete" if sync.settled_media == sync.expected else None
+        if sync.settled_media != sync.expected:
+            return None
+        return "cancelled" if sync.cancel_requested_at else "complete"
     if sync.listing_problem:
         return "auth_failed" if sync.session_problem else "listing_failed"
-    # Only a sync that never had a session is over by this. Of one whose session could not be renewed the listing tells
-    # the outcome: that session may last until its end, or have lasted, though no word of it is here yet.
+    # A failed session closes only a sync that never had one. A session that could not be renewed may still last for the
+    # whole listing, so the outcome of the listing decides.
     if sync.session_problem and not sync.session_version and not sync.discovered:
-        return "auth_failed"
-    return None
+        return "request_refused" if sync.request_refused else "auth_failed"
+    # A lister that has published media will also publish their number, even if cancelled: wait for it.
+    return "cancelled" if sync.cancel_requested_at and not sync.discovered else None
 
 
 def is_past(sync: Sync, deadline: timedelta, now: datetime) -> bool:
-    """Whether the sync has had all the time that it gets."""
+    """Return whether the deadline has passed."""
     return now >= datetime.fromisoformat(sync.requested_at) + deadline
 
 
-def close(sync: Sync, media: Sequence[Medium], because: ClosedBecause, *, now: datetime, deadline: timedelta) -> Sync:
-    """The sync as closed, with its summary. `media`: all of them, as they stand at the sync's version."""
-    could_not_work = sync.expected is None
+def close(
+    sync: Sync, media: Sequence[Medium], because: ClosedBecause, *, now: datetime, deadline: timedelta
+) -> ClosedSync:
+    """Return the closed sync, with its summary. `media`: all media of the sync, read at this version of it."""
+    was_listed = sync.expected is not None
     discovered = sync.discovered if sync.expected is None else sync.expected
     outstanding = max(0, discovered - sync.settled_media)
     failures = [_failure(sync, medium) for medium in _unstored(media)]
-    unsuccessful = sync.failed + outstanding
-    kind = SyncFailed if could_not_work else SyncCompleted
-    summary = kind(
+    downloaded = [medium for medium in media if medium.state == "DOWNLOADED"]
+    stored = {medium.media_id for medium in downloaded}
+    suspicious = [_suspicious(medium) for medium in downloaded if medium.warning]
+    unexpected = sync.failed - sync.known_losses + outstanding
+    has_problem = unexpected or not was_listed or because == "cancelled"
+    outcome: Literal["completed", "partial", "failed"] = "completed"
+    if not was_listed and because != "cancelled":
+        outcome = "failed"
+    elif unexpected or sync.skipped or not was_listed:
+        outcome = "partial"
+    summary = Summary(
         sync_id=sync.sync_id,
         summary_id=summary_id(sync.sync_id),
-        outcome="failed" if could_not_work else "partial" if unsuccessful else "completed",
+        outcome=outcome,
         closed_because=because,
         trigger=sync.trigger or ("scheduled" if sync.sync_id.startswith("scheduled-") else "manual"),
         requested_at=sync.requested_at,
@@ -58,32 +85,39 @@ def close(sync: Sync, media: Sequence[Medium], because: ClosedBecause, *, now: d
         downloaded=sync.downloaded,
         already_stored=sync.already_stored,
         failed=sync.failed,
+        known_losses=sync.known_losses,
+        dead_letters=sum(medium.dead_letter for medium in media),
+        skipped=sync.skipped,
         outstanding=outstanding,
         pending=sync.pending,
         deferred=sync.deferred,
+        looked_again=sync.looked_again,
+        looked_again_downloaded=sum(medium.looked_again for medium in downloaded),
         bytes=sync.bytes,
         failures=tuple(failures[:NAMED]),
-        failures_total=unsuccessful,
+        failures_total=sync.failed + outstanding,
+        reasons=_reasons(media, failures),
+        suspicious=tuple(suspicious[:SUSPICIOUS]),
+        suspicious_total=len(suspicious),
+        # The lister names a medium whose source may yet be stored; what is stored is no longer missing.
+        not_ready=tuple(one for one in sync.not_ready if one.media_id not in stored),
+        unreadable=sync.unreadable,
+        unseen=sync.unseen,
+        filters=sync.filters,
+        library_media=sync.library_media,
+        walk=sync.walk,
+        full_walk_at=sync.full_walk_at,
         warnings=sync.warnings,
-        reason=report.reason(sync, because, deadline) if could_not_work or unsuccessful else "",
-        remedy=report.remedy(sync, because) if could_not_work or unsuccessful else "",
+        known_warnings=sync.known_warnings,
+        reason=reason(sync, because, deadline) if has_problem else "",
+        remedy=remedy(sync, because) if has_problem else "",
     )
-    return replace(
-        sync,
-        version=sync.version + 1,
-        state="CLOSED",
-        quiet=None,
-        closed_because=because,
-        outcome=summary.outcome,
-        summary=detail(summary)["data"],
-        announcement=Announcement(),
-        unsettled=True,
-    )
+    known = replace(sync, version=sync.version + 1, state="CLOSED", quiet=None, unsettled=True)
+    return ClosedSync(**vars(known), closed_because=because, outcome=summary.outcome, summary=detail(summary)["data"])
 
 
-def amend(sync: Sync, media: Iterable[Medium]) -> Sync:
-    """A closed sync with its next announcement: what came in since the last one. `media`: all of the sync."""
-    assert sync.announcement is not None  # noqa: S101  # a closed sync has one
+def amend(sync: ClosedSync, media: Iterable[Medium]) -> ClosedSync:
+    """Return the sync with its next announcement, of the results since the last one. `media`: all of its media."""
     late = sorted(
         (medium for medium in media if medium.late is not None and medium.late > sync.amended),
         key=lambda medium: medium.media_id,
@@ -104,10 +138,9 @@ def amend(sync: Sync, media: Iterable[Medium]) -> Sync:
     )
 
 
-def announced_event(sync: Sync) -> Event:
-    """The event that a closed sync's announcement is about: the same whenever it is asked for."""
+def announced_event(sync: ClosedSync) -> Summary | SyncAmended:
+    """Return the event of a closed sync's current announcement. Every call returns the same one."""
     announcement = sync.announcement
-    assert announcement is not None  # noqa: S101  # a closed sync has one
     if announcement.number == 0:
         return closing_event(sync)
     return SyncAmended(
@@ -121,23 +154,56 @@ def announced_event(sync: Sync) -> Event:
     )
 
 
-def closing_event(sync: Sync) -> Summary:
-    """The summary of a closed sync, from its frozen record."""
+def closing_event(sync: ClosedSync) -> Summary:
+    """Return the summary of a closed sync, from its frozen record."""
     kind = SyncFailed if sync.outcome == "failed" else SyncCompleted
-    return msgspec.convert({**(sync.summary or {}), "sync_id": sync.sync_id}, kind)
+    return msgspec.convert({**sync.summary, "sync_id": sync.sync_id}, kind)
 
 
 def summary_id(sync_id: str) -> str:
-    """A sync has one summary, so its id is derived from the sync's."""
+    """Return the id of a sync's only summary, derived from the sync's id."""
     return str(uuid.uuid5(_NAMESPACE, sync_id))
 
 
 def _unstored(media: Iterable[Medium]) -> list[Medium]:
-    """Those that failed, then those without a result."""
-    unstored = (medium for medium in media if medium.state != "DOWNLOADED")
-    return sorted(unstored, key=lambda medium: (medium.state != "FAILED", medium.filename, medium.media_id))
+    """Return the failed media, known losses last among them, and then the media without a result."""
+
+    def place(medium: Medium) -> tuple[bool, bool, str, str]:
+        return medium.state != "FAILED", bool(medium.known_since), medium.filename, medium.media_id
+
+    return sorted((medium for medium in media if medium.state in ("FAILED", "DISCOVERED")), key=place)
 
 
 def _failure(sync: Sync, medium: Medium) -> Failure:
-    reason = medium.reason if medium.state == "FAILED" else sync.session_problem or report.NO_RESULT
-    return Failure(media_id=medium.media_id, filename=medium.filename, reason=reason[:FAILURE_REASON_LENGTH])
+    why = medium.reason if medium.state == "FAILED" else sync.session_problem or NO_RESULT
+    return Failure(
+        media_id=medium.media_id,
+        filename=medium.filename,
+        reason=why[:FAILURE_REASON_LENGTH],
+        files_stored=medium.files_stored,
+        files_total=medium.files_total,
+        known_since=medium.known_since,
+        dead_letter=medium.dead_letter,
+    )
+
+
+def _reasons(media: Iterable[Medium], failures: Iterable[Failure]) -> tuple[FailureReason, ...]:
+    """Return the reasons of the failures, the most frequent first. Reasons of known losses come last."""
+    remedies = {medium.media_id: medium.remedy for medium in media}
+    counted: Counter[tuple[bool, str, str]] = Counter()
+    dead_letters: Counter[tuple[bool, str, str]] = Counter()
+    for one in failures:
+        group = bool(one.known_since), one.reason, remedies[one.media_id]
+        counted[group] += 1
+        dead_letters[group] += one.dead_letter
+    ordered = sorted(counted.items(), key=lambda entry: (entry[0][0], -entry[1], entry[0]))
+    return tuple(
+        FailureReason(
+            reason=why, media=count, known=known, remedy=remedy, dead_letters=dead_letters[known, why, remedy]
+        )
+        for (known, why, remedy), count in ordered[:REASONS]
+    )
+
+
+def _suspicious(medium: Medium) -> SuspiciousMedium:
+    return SuspiciousMedium(media_id=medium.media_id, filename=medium.filename, warning=medium.warning)

@@ -1,4 +1,4 @@
-"""A process of its own that copies a file within a limit on its address space, and tells what memory it took.
+"""Copy a file within a limit on the address space of this process, and print the memory that it took.
 
     python -m tests.contract.bounded_copy ENDPOINT BUCKET SMALL_URL URL CONNECTIONS MEMORY_BYTES SPACE_BYTES
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import boto3
 
-from bench.seaweed import ACCESS_KEY, SECRET_KEY
 from ops.local.emulator import REGION
-from services.downloader.transfer import S3_CONFIG, Bucket, Copied, Limits, Origin, WirePool, copy
+from services.downloader.transfer import S3_CONFIG, Bucket, ConnectionPool, Limits, Origin, Upload, open_source
+from tools.bench.seaweed import ACCESS_KEY, SECRET_KEY
 
 
 def used(what: str) -> int:
@@ -32,19 +32,20 @@ def main() -> None:
     session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
     bucket = Bucket(session.client("s3", endpoint_url=endpoint, config=S3_CONFIG), name)
     limits = Limits(connections=int(connections), memory_bytes=int(memory))
-    with WirePool() as wires:
+    # As many as are allowed are used from the start: they take the most memory.
+    with ConnectionPool(connections=limits.connections, begin=limits.connections, memory_bytes=int(memory)) as pool:
 
-        def store(key: str, source: str) -> Copied:
-            origin = Origin(source, lambda: source, wires=wires)
-            copied = copy(origin, bucket, lambda version: bucket.begin(key, version, limits=limits), limits=limits)
-            assert copied is not None
-            return copied
+        def store(key: str, url: str) -> Upload:
+            with open_source(Origin(url, lambda: url, connections=pool)) as source:
+                upload = bucket.begin(key, source.version, limits=limits)
+                source.copy(bucket, upload, limits=limits)
+            return upload
 
         store("small", small)
         allowed = used("VmSize") + int(space)
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-        copied = store("large", url)
-    print(json.dumps({"peak_rss_bytes": used("VmHWM"), "size": copied.version.size, "parts": copied.parts}))
+        upload = store("large", url)
+    print(json.dumps({"peak_rss_bytes": used("VmHWM"), "size": upload.version.size, "parts": upload.part_count}))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.seaweed import seaweed
 from ops.local.emulator import certificate_of, decisions_of, start_emulator
 from ops.local.processes import end, marked
 from ops.local.toolchain import EmulatorTools
 from tests.contract.embedded_aws import EmbeddedAws
+from tools.bench.seaweed import seaweed
 
 
 @pytest.fixture(scope="session")

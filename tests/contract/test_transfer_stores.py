@@ -11,30 +11,36 @@ import boto3
 import pytest
 from awscrt import checksums
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 
-from bench.seaweed import ACCESS_KEY, SECRET_KEY
 from ops.local.emulator import REGION
+from ops.local.gopro_cloud import FakeGoProCloud, Generated, Library, Medium
+from ops.local.gopro_cloud.visitor import Visitor
 from services.downloader.transfer import (
     S3_CONFIG,
     Bucket,
-    Copied,
+    ConnectionPool,
+    Headers,
     KeyOccupied,
     Limits,
     Origin,
+    StoredObject,
     Upload,
     UploadGone,
-    WirePool,
-    copy,
+    Version,
+    open_source,
 )
-from tests.gopro_cloud import FakeGoProCloud, Generated, Library, Medium
-from tests.gopro_cloud.visitor import Visitor
+from tools.bench.seaweed import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from tests.contract.embedded_aws import EmbeddedAws
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 PART = 5 * MIB  # what the origin was cut into, and so what a copy is cut into
+DISPOSITION = "attachment; filename*=UTF-8''Z%C3%BCrich%3B%20100%25.MP4"
 LIMITS = Limits(connections=3, memory_bytes=4 * PART)
 
 
@@ -59,7 +65,7 @@ class Stage:
     cloud: FakeGoProCloud
     s3: Any
     name: str
-    wires: WirePool
+    pool: ConnectionPool
     media_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -72,13 +78,19 @@ class Stage:
     def url(self) -> str:
         return Visitor(self.cloud.url, self.cloud.tokens.paste(3600)).source_url(self.media_id)
 
-    def begin(self, version: Any) -> Upload:
-        return self.bucket.begin("key", version, limits=LIMITS, metadata={"media-id": self.media_id})
+    def begin(self, version: Version) -> Upload:
+        headers = Headers(
+            metadata={"media-id": self.media_id}, content_type="video/mp4", content_disposition=DISPOSITION
+        )
+        return self.bucket.begin("key", version, limits=LIMITS, headers=headers)
 
-    def copy(self, plan: Callable[[Any], Any] | None = None, **options: Any) -> Copied | None:
-        origin = Origin(self.url(), self.url, wires=self.wires)
-        more: dict[str, Any] = {"sleep": lambda _: None, **options}
-        return copy(origin, self.bucket, plan or self.begin, limits=LIMITS, **more)
+    def copy(
+        self, begin: Callable[[Version], Upload] | None = None, *, check: Callable[[float], None] = lambda _: None
+    ) -> tuple[Version, StoredObject]:
+        origin = Origin(self.url(), self.url, connections=self.pool)
+        with open_source(origin, check=check, sleep=lambda _: None) as source:
+            upload = (begin or self.begin)(source.version)
+            return source.version, source.copy(self.bucket, upload, limits=LIMITS)
 
     def stored(self) -> bytes:
         return bytes(self.s3.get_object(Bucket=self.name, Key="key")["Body"].read())
@@ -89,7 +101,7 @@ class Stage:
 
     def answer_once(self, operation: str, status: int, body: str) -> None:
         """The next request of this operation gets this answer, and S3 never sees it."""
-        left = [AWSResponse("", status, {}, _Raw(body.encode()))]
+        left = [AWSResponse("", status, HTTPHeaders(), _Raw(body.encode()))]
         self.s3.meta.events.register(f"before-send.s3.{operation}", lambda **_: left.pop() if left else None)
 
 
@@ -110,8 +122,8 @@ def stage(cloud: FakeGoProCloud, endpoint_url: str) -> Iterator[Stage]:
     name = f"bucket-{uuid.uuid4().hex}"
     s3.create_bucket(Bucket=name)
     cloud.reset()
-    with WirePool() as wires:
-        yield Stage(cloud, s3, name, wires)
+    with ConnectionPool() as pool:
+        yield Stage(cloud, s3, name, pool)
 
 
 def sha256(body: bytes) -> str:
@@ -134,27 +146,31 @@ def checksum(body: bytes) -> str:
 def test_a_copy_is_the_original_byte_for_byte(stage: Stage, of_part: Callable[[int], int], cut: int | None) -> None:
     size = of_part(cut or 8 * MIB)
     stage.serve(size, cut=cut)
-    copied = stage.copy()
-    assert copied is not None
+    version, copied = stage.copy()
     stored = stage.stored()
     assert (len(stored), sha256(stored)) == (size, stage.source_sha256)
-    assert (copied.version.size, copied.object.size) == (size, size)
-    assert copied.object.checksum in ("", checksum(stored))
+    assert (version.size, copied.size) == (size, size)
+    assert copied.checksum in ("", checksum(stored))
     found = stage.bucket.find("key")
     assert found is not None
     assert (found.size, found.metadata["media-id"]) == (size, stage.media_id)
     assert found.checksum == checksum(stored)
+    head = stage.s3.head_object(Bucket=stage.name, Key="key")
+    assert (head["ContentType"], head["ContentDisposition"]) == ("video/mp4", DISPOSITION)
 
 
 def test_a_copy_cut_as_its_origin_was_has_the_same_etag(stage: Stage) -> None:
     stage.serve(3 * PART + 5)
-    copied = stage.copy()
-    assert copied is not None
-    assert copied.object.etag == copied.version.etag
-    assert copied.version.etag.endswith("-4")
+    version, copied = stage.copy()
+    assert copied.etag == version.etag
+    assert version.etag.endswith("-4")
 
 
-# --- taken up again ------------------------------------------------------------------------------------------------
+# --- resumed --------------------------------------------------------------------------------------------------
+
+
+class TimeIsOver(Exception):
+    pass
 
 
 def begun(stage: Stage, size: int, *, parts: int) -> Upload:
@@ -162,11 +178,16 @@ def begun(stage: Stage, size: int, *, parts: int) -> Upload:
     stage.serve(size)
     uploads: list[Upload] = []
 
-    def plan(version: Any) -> Upload:
+    def begin(version: Version) -> Upload:
         uploads.append(stage.begin(version))
         return uploads[0]
 
-    assert stage.copy(plan, may_go_on=lambda _: not uploads or len(uploads[0].parts) < parts) is None
+    def check(_: float) -> None:
+        if uploads and len(uploads[0].parts) >= parts:
+            raise TimeIsOver
+
+    with pytest.raises(TimeIsOver):
+        stage.copy(begin, check=check)
     return uploads[0]
 
 
@@ -176,17 +197,17 @@ def test_what_a_first_worker_stored_is_not_fetched_again(stage: Stage) -> None:
     assert 2 <= len(done) < left.part_count
     stage.cloud.observations.clear()
 
-    def resume(version: Any) -> Upload:
+    def resume(version: Version) -> Upload:
         again = stage.bucket.resume(left.upload_id, left.key, version, part_size=left.part_size)
         assert {number: part.size for number, part in again.parts.items()} == {n: p.size for n, p in done.items()}
         return again
 
-    copied = stage.copy(resume)
-    assert copied is not None
+    stage.copy(resume)
     assert sha256(stage.stored()) == stage.source_sha256
-    fetched = sum(seen.bytes_sent for seen in stage.cloud.observations.requests(endpoint="cdn"))
-    # What opened the file is thrown away if its part was there.
-    assert fetched <= 6 * PART + 1 - sum(part.size for part in done.values()) + 2 * MIB
+    # The first request only opens the file. A slow segment may be asked for twice, so bytes are not counted.
+    _, *others = (seen.range or "" for seen in stage.cloud.observations.requests(endpoint="cdn"))
+    begins = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in others]
+    assert {begin // PART + 1 for begin in begins}.isdisjoint(done)
 
 
 @pytest.mark.scenario(30)
@@ -195,14 +216,20 @@ def test_an_upload_that_was_aborted_is_gone_and_a_new_one_stores_the_file(stage:
     stage.bucket.abort(left.key, left.upload_id)
     with pytest.raises(UploadGone):
         stage.bucket.resume(left.upload_id, left.key, left.version, part_size=left.part_size)
-    assert stage.copy() is not None
+    stage.copy()
     assert sha256(stage.stored()) == stage.source_sha256
 
 
-def test_an_upload_that_is_aborted_while_its_parts_come_ends_the_copy(stage: Stage) -> None:
+def test_an_upload_that_is_aborted_ends_the_copy(stage: Stage) -> None:
     stage.serve(6 * PART)
+
+    def begin_and_abort(version: Version) -> Upload:
+        upload = stage.begin(version)
+        stage.bucket.abort(upload.key, upload.upload_id)
+        return upload
+
     with pytest.raises(UploadGone):
-        stage.copy(progress=lambda upload: stage.bucket.abort(upload.key, upload.upload_id))
+        stage.copy(begin_and_abort)
 
 
 # --- what S3 refuses -----------------------------------------------------------------------------------------------
@@ -234,14 +261,14 @@ def test_bytes_that_change_on_their_way_are_refused_and_not_stored(stage: Stage,
 
 
 @pytest.mark.scenario(44)
-def test_a_success_that_tells_of_an_error_is_tried_again(stage: Stage) -> None:
+def test_an_error_in_an_answer_of_status_200_is_tried_again(stage: Stage) -> None:
     stage.serve(2 * PART)
     stage.answer_once(
         "CompleteMultipartUpload",
         200,
         "<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>",
     )
-    assert stage.copy() is not None
+    stage.copy()
     assert sha256(stage.stored()) == stage.source_sha256
 
 
@@ -256,7 +283,7 @@ def test_a_conflict_at_the_key_gives_the_upload_up_and_a_new_one_stores_the_file
     with pytest.raises(UploadGone):
         stage.copy()
     assert stage.s3.list_multipart_uploads(Bucket=stage.name).get("Uploads", []) == []
-    assert stage.copy() is not None
+    stage.copy()
     assert sha256(stage.stored()) == stage.source_sha256
 
 
@@ -265,5 +292,5 @@ def test_a_conflict_at_the_key_gives_the_upload_up_and_a_new_one_stores_the_file
 def test_a_store_that_asks_to_slow_down_is_asked_again(stage: Stage, operation: str) -> None:
     stage.serve(2 * PART)
     stage.answer_once(operation, 503, "<Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>")
-    assert stage.copy() is not None
+    stage.copy()
     assert sha256(stage.stored()) == stage.source_sha256

@@ -1,7 +1,7 @@
-"""The canary: each secret that was in reach of a run is looked for in each of its outputs.
+"""The canary: looks for each secret that was in reach of a run, in each of the run's outputs.
 
-A secret is found whole or in part (any sixteen characters of it in a row), as it is and in the spellings that it may
-have been given on its way. What is told of a find is where, and of which kind the secret is; never the secret.
+A secret is found whole or in part (any sixteen characters of it in a row), plain and in the usual encodings. A find
+says where, and of which kind the secret is; never the secret.
 """
 
 import base64
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # long as a window and a step together can't slip through between two of them.
 _WINDOW, _STEP = 12, 5
 IN_PART = _WINDOW + _STEP - 1  # characters in a row that are found
-_SHORTEST = 8  # of what can be told from chance
+_SHORTEST = 8  # characters that don't come up by chance
 
 # What betrays a signed URL or a session, whatever its values are.
 _MARKS = {
@@ -32,7 +32,7 @@ _MARKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """A value that is nobody's business. `may_lie_in`: the kinds of output where somebody has put it."""
+    """A value that may show nowhere. `may_lie_in`: the kinds of output where a test has put it."""
 
     kind: str
     value: str = field(repr=False)
@@ -49,14 +49,14 @@ class Find:
     output: str  # the kind of output
     where: str
     secret: str  # the kind of secret
-    spelling: str
+    encoding: str
 
     def __str__(self) -> str:
-        return f"{self.secret} ({self.spelling}) in {self.output}: {self.where}"
+        return f"{self.secret} ({self.encoding}) in {self.output}: {self.where}"
 
 
-def told(finds: Iterable[Find]) -> str:
-    """The finds for people: of those that differ in their place alone, the first."""
+def report(finds: Iterable[Find]) -> str:
+    """Return the finds for people: of those that differ in their place alone, the first."""
     return "\n".join(sorted(map(str, {(find.output, find.secret): find for find in reversed([*finds])}.values())))
 
 
@@ -67,33 +67,33 @@ class Finder:
         self._whole: dict[str, tuple[Secret, str]] = {}
         self._windows: dict[str, tuple[Secret, str]] = {}
         for secret in secrets:
-            # Backwards, for the plainest name of a window that several spellings share.
-            for spelling, text in reversed(list(spellings(secret.value))):
+            # Backwards, for the plainest name of a window that several encodings share.
+            for encoding, text in reversed(list(encodings(secret.value))):
                 if len(text) < IN_PART:
-                    self._whole[text] = (secret, spelling)
+                    self._whole[text] = (secret, encoding)
                 else:
-                    self._windows.update(dict.fromkeys(_windows(text, 1), (secret, spelling)))
+                    self._windows.update(dict.fromkeys(_windows(text, 1), (secret, encoding)))
 
     def find(self, text: str, kind: str = "") -> set[tuple[str, str]]:
-        """(kind of secret, spelling) of all that is in a text of this kind of output."""
+        """Return (kind of secret, encoding) of all that is in a text of this kind of output."""
         found = [self._windows[window] for window in _windows(text, _STEP) if window in self._windows]
         found += [secret for whole, secret in self._whole.items() if whole in text]
-        kinds = {(secret.kind, spelling) for secret, spelling in found if kind not in secret.may_lie_in}
+        kinds = {(secret.kind, encoding) for secret, encoding in found if kind not in secret.may_lie_in}
         return kinds | {(mark, "plain") for mark, words in _MARKS.items() if any(word in text for word in words)}
 
     def search(self, outputs: Iterable[Output]) -> Iterator[Find]:
         for output in outputs:
-            for secret, spelling in self.find(output.text, output.kind):
+            for secret, encoding in self.find(output.text, output.kind):
                 where = "a place that has it in its name" if self.find(output.where) else output.where
-                yield Find(output.kind, where, secret, spelling)
+                yield Find(output.kind, where, secret, encoding)
 
 
 def _windows(text: str, step: int) -> list[str]:
     return [text[at : at + _WINDOW] for at in range(0, len(text) - _WINDOW + 1, step)]
 
 
-def spellings(value: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each form in which a value may show, each once."""
+def encodings(value: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of each form in which a value may show, each text once."""
     raw = value.encode()
     forms = {
         "plain": value,
@@ -107,57 +107,41 @@ def spellings(value: str) -> Iterator[tuple[str, str]]:
         encoded = base64.b64encode(bytes(before) + raw).decode()[inner]
         forms[f"base64 after {before} bytes"] = encoded
         forms[f"URL-safe base64 after {before} bytes"] = encoded.translate(str.maketrans("+/", "-_"))
-    seen = set()
-    for name, text in forms.items():
-        if text not in seen:
-            seen.add(text)
-            yield name, text
-
-
-@dataclass
-class Figures:
-    """How much was searched for how many secrets."""
-
-    outputs: Counter[str] = field(default_factory=Counter)
-    secrets: set[Secret] = field(default_factory=set)
-    finds: int = 0
-
-    @property
-    def empty(self) -> list[str]:
-        """The kinds of output of which there was none: a search in nothing shows nothing."""
-        return [kind for kind in KINDS if not self.outputs[kind]]
-
-    def __str__(self) -> str:
-        kinds = sorted(Counter(secret.kind for secret in self.secrets).items())
-        return "\n".join(
-            [
-                f"looked for {len(self.secrets):,} secrets ({', '.join(f'{kind}: {n:,}' for kind, n in kinds)}) in",
-                *(f"  {kind:<16}{self.outputs[kind]:>9,}" for kind in KINDS),
-                f"  {'found':<16}{self.finds:>9,}",
-            ]
-        )
+    names = {text: name for name, text in reversed(forms.items())}
+    yield from ((name, text) for name, text in forms.items() if names[text] == name)
 
 
 class Canary:
     """Searches the outputs of a stage, each time those that came since the time before."""
 
     def __init__(self, stage: "Stage") -> None:
-        self.figures = Figures()
+        self.searched: Counter[str] = Counter()  # outputs, by kind
         self._stage = stage
         self._outputs = Outputs(stage)
         self._known: set[Secret] = set()
+        self._looked_for: set[Secret] = set()
+        self._finds = 0
 
     def know(self, kind: str, value: str, *, may_lie_in: Iterable[str] = ()) -> None:
-        """From now on this value is looked for too."""
+        """Look for this value too from now on."""
         self._known.add(Secret(kind=kind, value=value, may_lie_in=frozenset(may_lie_in)))
 
     def search(self) -> list[Find]:
-        """What was found of the secrets that the GoPro Cloud has given away or that were made known."""
+        """Return the finds of all secrets that the GoPro Cloud has issued or that were made known."""
         given = self._stage.control.secrets()
         issued = {Secret(kind=kind.replace("_", " "), value=one) for kind, values in given.items() for one in values}
         secrets, outputs = self._known | issued, self._outputs.look()
         found = sorted(set(Finder(secrets).search(outputs)), key=str)
-        self.figures.outputs += Counter(output.kind for output in outputs)
-        self.figures.secrets |= secrets
-        self.figures.finds += len(found)
+        self.searched += Counter(output.kind for output in outputs)
+        self._looked_for |= secrets
+        self._finds += len(found)
         return found
+
+    @property
+    def figures(self) -> str:
+        """How much was searched for how many secrets."""
+        kinds = sorted(Counter(secret.kind for secret in self._looked_for).items())
+        of_kind = ", ".join(f"{kind}: {number:,}" for kind, number in kinds)
+        searched = [f"  {kind:<16}{self.searched[kind]:>9,}" for kind in KINDS]
+        lines = [f"looked for {len(self._looked_for):,} secrets ({of_kind}) in", *searched]
+        return "\n".join([*lines, f"  {'found':<16}{self._finds:>9,}"])

@@ -5,25 +5,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.local import stage as local
-from tests.e2e.canary import told
+from tests.e2e.canary import report
 from tests.e2e.invariants import violations_at_rest
-from tests.e2e.stage import SETTINGS, Stage
+from tests.e2e.stage import SETTINGS, Stage, running
 
 
 @pytest.fixture(scope="session")
 def running_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The stage as the tests before have left it."""
-    wanted = local.Wanted(folder=tmp_path_factory.mktemp("stage"), settings=SETTINGS)
-    stage = Stage(local.up(wanted, say=lambda text: print(f"stage: {text}", file=sys.stderr)))
-    try:
-        stage.listen()
-        assert stage.credentials, "read before a test can change them"
+    with running(tmp_path_factory.mktemp("stage"), SETTINGS) as stage:
         yield stage
-        assert_untold(stage)
+        assert_no_secret_shows(stage)
         print(f"canary: {stage.canary.figures}", file=sys.stderr)
-    finally:
-        stage.end()
 
 
 @pytest.fixture
@@ -36,9 +29,9 @@ def stage(running_stage: Stage) -> Iterator[Stage]:
     running_stage.clean()
     yield running_stage
     assert violations_at_rest(running_stage) == []
-    assert_untold(running_stage)
+    assert_no_secret_shows(running_stage)
 
 
-def assert_untold(stage: Stage) -> None:
+def assert_no_secret_shows(stage: Stage) -> None:
     finds = stage.canary.search()
-    assert not finds, f"{len(finds)} secrets where they should not be:\n{told(finds)}"
+    assert not finds, f"{len(finds)} secrets where they should not be:\n{report(finds)}"

@@ -5,7 +5,7 @@ requests are hit, and how, is said in Microburst's own rules, and every hit is i
 
 One fault it can't inject, since it rewrites no answer by its content: a PutEvents that takes some entries of a request
 and refuses the others. That is added here (`refusing_entries`), and hangs on a rule like any other. Two faults of its
-own are mended: it takes the parts of an upload for objects, and drops the `Content-Length` of answers to HEAD.
+own are worked around: it takes the parts of an upload for objects, and drops the `Content-Length` of answers to HEAD.
 """
 
 import asyncio
@@ -52,14 +52,14 @@ def _tell_s3_operations_apart() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Passed:
-    """A request that went on to AWS, as the function sent it."""
+    """A request that reached AWS, as the function sent it."""
 
     method: str
     query: dict[str, str]
     body: bytes  # empty where it was streamed: objects and parts
 
 
-class _Upstream(Upstream):
+class _Upstream(Upstream):  # type: ignore[misc]  # Microburst has no types
     """Remembers what it forwards."""
 
     def __init__(self, url: str) -> None:
@@ -74,7 +74,8 @@ class _Upstream(Upstream):
             return await self._take_in_part(request, json.loads(body or b""), int(mutator.set_headers[_EVERY]))
         if request.method == "HEAD":
             return await self._head(request)
-        return await super().relay(request, body, mutator, data)
+        relayed: web.StreamResponse = await super().relay(request, body, mutator, data)
+        return relayed
 
     async def _head(self, request: web.Request) -> web.Response:
         assert self.session
@@ -105,7 +106,7 @@ class _Upstream(Upstream):
 
 
 class FaultProxy:
-    """A running proxy, in a thread of this process, on a free loopback port. Forwards everything until told rules."""
+    """A running proxy, in a thread of this process, on a free loopback port. Forwards everything until it has rules."""
 
     def __init__(self, endpoint_url: str) -> None:
         _tell_s3_operations_apart()
@@ -121,21 +122,21 @@ class FaultProxy:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     def inject(self, *rules: Rule) -> None:
-        """These rules and no others from now on; of those that a request meets the first one counts."""
+        """Apply these rules and no others from now on; the first one that a request meets counts."""
         self._microburst.engine.set_rules(list(rules))
 
     def hits(self, operation: str, action: str = "") -> list[FiredEvent]:
-        """The requests of this operation that a rule has hit; `action`: how its description begins."""
+        """Return the requests of this operation that a rule has hit; `action`: how its description begins."""
         return [
             hit for hit in list(self._microburst.fired) if hit.operation == operation and hit.action.startswith(action)
         ]
 
     def passed(self) -> list[Passed]:
-        """The requests that went on to AWS, in order of arrival."""
+        """Return the requests that reached AWS, in order of arrival."""
         return list(self._upstream.passed)
 
     def clear(self) -> None:
-        """Neither rules nor memories."""
+        """Forget all rules and requests."""
         self.inject()
         self._microburst.fired.clear()
         self._upstream.passed.clear()

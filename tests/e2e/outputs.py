@@ -1,4 +1,4 @@
-"""Everything that a local stage puts out, as texts: what there is to search for what must not be there."""
+"""Everything that a local stage puts out, as texts for the canary to search."""
 
 import json
 import re
@@ -12,6 +12,8 @@ from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from tests.e2e.stage import Stage
+
+LISTENERS = ("all-events", "all-notifications")  # queues of the tests' own
 
 LOG_LINE, EXCEPTION, EVENT, QUEUE_BODY, DEAD_LETTER = "log line", "exception", "event", "queue body", "dead letter"
 ITEM, OBJECT, CONTENT, NOTIFICATION, TRACE = "table item", "object metadata", "object content", "notification", "trace"
@@ -27,6 +29,14 @@ _TRACEBACK = re.compile(
 _WRITTEN = ("listings/", "reports/")  # what the services write themselves; all else are the user's own media
 _LONGEST_INVOCATION = 900  # seconds: Lambda's own limit
 _TRACES_A_REQUEST = 5
+_SETTINGS = (  # service, call, name of the list in its answer
+    ("cloudformation", "describe_stacks", "Stacks"),
+    ("lambda", "list_functions", "Functions"),
+    ("secretsmanager", "list_secrets", "SecretList"),
+    ("cloudwatch", "describe_alarms", "MetricAlarms"),
+    ("events", "list_rules", "Rules"),
+    ("scheduler", "list_schedules", "Schedules"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,10 @@ class Trace:
     documents: tuple[str, ...]
 
 
-def traces(xray: Any, since: float, until: float, *, without: Collection[str] = ()) -> Iterator[Trace]:
-    """Those that began between these unix seconds, in the order of beginning."""
-    told = _pages(xray, "get_trace_summaries", "TraceSummaries", StartTime=since, EndTime=until)
-    summaries = [one for one in told if one["Id"] not in without]
+def traces(xray: Any, since: float, *, without: Collection[str] = ()) -> Iterator[Trace]:
+    """Yield those that began after this unix second, in the order of beginning."""
+    found = _pages(xray, "get_trace_summaries", "TraceSummaries", StartTime=since, EndTime=time.time() + 1)
+    summaries = [one for one in found if one["Id"] not in without]
     for start in range(0, len(summaries), _TRACES_A_REQUEST):
         some = {one["Id"]: one for one in summaries[start : start + _TRACES_A_REQUEST]}
         for trace in xray.batch_get_traces(TraceIds=[*some])["Traces"]:
@@ -72,12 +82,12 @@ class Outputs:
     _traces_read: set[str] = field(default_factory=set)
 
     def look(self) -> list[Output]:
-        """All outputs."""
+        """Return all outputs."""
         began = time.time()
         found = [
             *self._logs(),
             *self._emulator_log(),
-            *self._traces(began),
+            *self._traces(),
             *self._events(),
             *self._queues(),
             *self._items(),
@@ -101,18 +111,17 @@ class Outputs:
 
     def _emulator_log(self) -> Iterator[Output]:
         """What the emulator logged, of the functions too: the errors of those that could not even start."""
-        with self.stage.log.open("rb") as log:
+        path = self.stage.record.folder / "ministack.log"
+        with path.open("rb") as log:
             log.seek(self._log_read)
             content = log.read()
         whole = content[: content.rfind(b"\n") + 1]  # a line that is still being written is read the next time
-        yield from _log(
-            f"{self.stage.log.name} from byte {self._log_read}", whole.decode(errors="replace").splitlines()
-        )
+        yield from _log(f"{path.name} from byte {self._log_read}", whole.decode(errors="replace").splitlines())
         self._log_read += len(whole)
 
-    def _traces(self, now: float) -> Iterator[Output]:
+    def _traces(self) -> Iterator[Output]:
         since = max(0.0, self._looked_at - _LONGEST_INVOCATION)
-        for trace in traces(self.stage.client("xray"), since, now, without=self._traces_read):
+        for trace in traces(self.stage.client("xray"), since, without=self._traces_read):
             for document in trace.documents:
                 segment = json.loads(document)
                 where = f"{trace.function}, segment {segment['name']}"
@@ -131,22 +140,21 @@ class Outputs:
 
     def _queues(self) -> Iterator[Output]:
         """What lies in all queues, hidden messages too. Looking changes nothing, which a receive would."""
-        trusted = ssl.create_default_context(cafile=self.stage.deployment.certificate)
-        with urlopen(f"{self.stage.endpoint_url}/_ministack/sqs/messages", timeout=10, context=trusted) as answer:
+        trusted = ssl.create_default_context(cafile=self.stage.record.certificate)
+        url = f"{self.stage.record.endpoint_url}/_ministack/sqs/messages"
+        with urlopen(url, timeout=60, context=trusted) as answer:
             accounts = json.load(answer)["messages"]
-        for regions in accounts.values():
-            for queues in regions.values():
-                for url, messages in queues.items():
-                    name = url.rpartition("/")[2]
-                    kind = DEAD_LETTER if "DeadLetters" in name else QUEUE_BODY
-                    for message in [] if name in self.stage.listeners else messages:
-                        yield Output(kind, f"{name}, message {message['MessageId']}", _text(message))
+        queues = [item for regions in accounts.values() for queues in regions.values() for item in queues.items()]
+        for queue, messages in queues:
+            name = queue.rpartition("/")[2]
+            kind = DEAD_LETTER if "DeadLetters" in name else QUEUE_BODY
+            for message in [] if name in LISTENERS else messages:
+                yield Output(kind, f"{name}, message {message['MessageId']}", _text(message))
 
     def _items(self) -> Iterator[Output]:
-        dynamodb = self.stage.client("dynamodb")
-        for output, table in self.stage.outputs.items():
+        for output in self.stage.outputs:
             if output.endswith("TableName"):
-                for number, item in enumerate(_pages(dynamodb, "scan", "Items", TableName=table)):
+                for number, item in enumerate(self.stage.items(output)):
                     yield Output(ITEM, f"{output}, item {number}", _text(item))
 
     def _objects(self) -> Iterator[Output]:
@@ -165,18 +173,9 @@ class Outputs:
             yield Output(OBJECT, f"upload of {upload['Key']}", _text(upload))
 
     def _settings(self) -> Iterator[Output]:
-        client = self.stage.client
-        calls = (
-            ("cloudformation", "describe_stacks", "Stacks"),
-            ("lambda", "list_functions", "Functions"),
-            ("secretsmanager", "list_secrets", "SecretList"),
-            ("cloudwatch", "describe_alarms", "MetricAlarms"),
-            ("events", "list_rules", "Rules"),
-            ("scheduler", "list_schedules", "Schedules"),
-        )
-        for service, call, name in calls:
+        for service, call, name in _SETTINGS:
             more = {"EventBusName": self.stage.outputs["EventBusName"]} if service == "events" else {}
-            for number, one in enumerate(getattr(client(service), call)(**more)[name]):
+            for number, one in enumerate(getattr(self.stage.client(service), call)(**more)[name]):
                 yield Output(SETTING, f"{name} {number}", _text(one))
 
 

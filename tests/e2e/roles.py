@@ -1,4 +1,4 @@
-"""The roles of a deployed stage: what they grant, one grant taken away for a while, and what was decided about them."""
+"""The roles of a deployed stage: their grants, one grant taken away for a while, and the decisions about them."""
 
 import json
 import re
@@ -9,12 +9,13 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
-from ops.dead_letters import SERVICES
 from ops.local.emulator import decisions_of
+from services.shared.events import SERVICES
 from tests.e2e.stage import Stage
-from tests.template import Template
+from tools.template import Template
 
 SCHEDULE = "schedule"
+_ALL_EQUAL = "ForAllValues:StringEquals"
 # A name that CloudFormation made of the stack's and a construct's: what is around the construct's path.
 _GENERATED = re.compile(r".*cloud-sync-[a-z]+[-/]([a-z]+)[0-9a-f]{8}(-\w+)*", re.IGNORECASE)
 
@@ -29,7 +30,7 @@ class Grant:
     statement: int  # its place in the policy
     action: str
     resource: str
-    condition: tuple[tuple[str, str], ...] = ()  # keys that have to equal these values
+    condition: tuple[tuple[str, str], ...] = ()  # keys whose values all have to equal these
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -43,20 +44,24 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the emulator decided about a request, or about what AWS itself does in the name of a role."""
+    """A decision of the emulator about a request, or about what AWS itself does in the name of a role."""
 
     at: float  # unix seconds
     role: str
     action: str
     resource: str
-    context: Mapping[str, str]
+    context: Mapping[str, str | list[str]]
     allowed: bool
+
+    def values(self, key: str) -> list[str]:
+        """Return the values of a condition key; none if the request had none."""
+        return _listed(self.context.get(key, []))
 
     def is_about(self, grant: Grant) -> bool:
         return (
             (self.role, self.action) == (grant.role, grant.action)
             and fnmatchcase(self.resource, grant.resource)
-            and all(self.context.get(key) == value for key, value in grant.condition)
+            and all(set(self.values(key)) == {value} for key, value in grant.condition)
         )
 
 
@@ -66,31 +71,22 @@ class Roles:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._iam = stage.client("iam")
-        self._log = decisions_of(stage.local.folder)
+        self._log = decisions_of(stage.record.folder)
 
     @cached_property
     def names(self) -> Mapping[str, str]:
         """The names of the roles, by whose they are."""
-        names = {service: self._function(service)["Role"] for service in SERVICES}
-        names[SCHEDULE] = self.schedule_target("DailyScheduleName")["RoleArn"]
+        names = {service: self._stage.function(service)["Role"] for service in SERVICES}
+        names[SCHEDULE] = self._stage.schedule("Daily")["Target"]["RoleArn"]
         return {owner: arn.rsplit("/", 1)[-1] for owner, arn in names.items()}
 
     @cached_property
     def template(self) -> Template:
         """The stack as it was deployed."""
-        deployment = self._stage.deployment
-        return Template(self._stage.local.folder / "cdk.out", deployment.stack_name)
-
-    def schedule_target(self, output: str) -> dict[str, Any]:
-        """The target of the schedule that an output of the stack names."""
-        outputs = self._stage.outputs
-        schedule = self._stage.client("scheduler").get_schedule(
-            Name=outputs[output].rsplit("/", 1)[-1], GroupName=outputs["ScheduleGroupName"]
-        )
-        return dict(schedule["Target"])
+        return Template(self._stage.record.folder / "cdk.out", self._stage.deployment.stack_name)
 
     def grants(self) -> list[Grant]:
-        """All that the roles grant. Their policies are all inline: CDK makes no others here, which is checked."""
+        """Return all that the roles grant. CDK makes inline policies only, which is checked here."""
         found = []
         for owner, role in self.names.items():
             assert not self._iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], f"{role} has others"
@@ -98,8 +94,10 @@ class Roles:
                 for place, statement in enumerate(self._statements(role, policy)):
                     assert statement["Effect"] == "Allow"
                     conditions = statement.get("Condition", {})
-                    assert set(conditions) <= {"StringEquals"}
-                    equal = tuple(conditions.get("StringEquals", {}).items())
+                    assert set(conditions) <= {_ALL_EQUAL, "Null"}
+                    equal = tuple(conditions.get(_ALL_EQUAL, {}).items())
+                    # Without this, a request that lacks the key would be allowed.
+                    assert conditions.get("Null", {}) == {key: "false" for key, _ in equal}
                     found += [
                         Grant(owner, role, policy, place, action, resource, equal)
                         for action in _listed(statement["Action"])
@@ -110,7 +108,7 @@ class Roles:
 
     @contextmanager
     def without(self, grant: Grant) -> Iterator[None]:
-        """Takes one action out of its statement, and puts it back."""
+        """Take one action out of its statement, and put it back."""
         before = self._statements(grant.role, grant.policy)
         statement = before[grant.statement]
         left = [action for action in _listed(statement["Action"]) if action != grant.action]
@@ -127,7 +125,7 @@ class Roles:
         return self._log.stat().st_size if self._log.exists() else 0
 
     def decisions(self, since: int) -> list[Decision]:
-        """What was decided behind a place, in order."""
+        """Return what was decided behind a place, in order."""
         with self._log.open("rb") as log:
             log.seek(since)
             return [Decision(**json.loads(line)) for line in log if line.endswith(b"\n")]
@@ -139,13 +137,9 @@ class Roles:
         document = json.dumps({"Version": "2012-10-17", "Statement": statements})
         self._iam.put_role_policy(RoleName=grant.role, PolicyName=grant.policy, PolicyDocument=document)
 
-    def _function(self, service: str) -> dict[str, Any]:
-        name = self._stage.outputs[f"{service.title()}FunctionName"]
-        return dict(self._stage.client("lambda").get_function_configuration(FunctionName=name))
-
 
 def used(grants: Iterable[Grant], decisions: Iterable[Decision]) -> set[Grant]:
-    """Those of the grants that something was allowed by."""
+    """Return the grants that allowed something."""
     allowed = [one for one in decisions if one.allowed]
     return {grant for grant in grants if any(one.is_about(grant) for one in allowed)}
 

@@ -8,19 +8,19 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from ops.local.gopro_cloud import Medium
+from ops.local.gopro_cloud.faults import Throttle
 from services.downloader.transfer.parts import SMALLEST_SEGMENT
 from tests.e2e.fault_proxy import FaultProxy, Rule, refusing_entries
+from tests.e2e.media import MIB, assert_stored, bytes_fetched, serve, video
 from tests.e2e.stage import Stage, eventually
-from tests.e2e.test_flow import MIB, assert_stored, serve, summary_of, video
-from tests.gopro_cloud import Medium
-from tests.gopro_cloud.faults import Throttle
 
 PART = 5 * MIB
 
 
 @pytest.fixture(scope="module")
 def running_proxy(running_stage: Stage) -> Iterator[FaultProxy]:
-    proxy = FaultProxy(running_stage.endpoint_url)
+    proxy = FaultProxy(running_stage.record.endpoint_url)
     try:
         yield proxy
     finally:
@@ -46,27 +46,16 @@ def calls_through(proxy: FaultProxy, stage: Stage, *rules: Rule, **services: str
                 )
             )
         yield
-        # Those that still work would be killed by the change of their environment.
-        eventually(lambda: not any(stage.inbox(service)["in_flight"] for service in services), what="idle services")
+        # The change of their environment would kill those that still work.
+        eventually(lambda: not any(stage.inbox(service)["in_flight"] for service in services), "idle services")
 
 
 def parts_passed(proxy: FaultProxy) -> list[int]:
     return [int(one.query["partNumber"]) for one in proxy.passed() if one.method == "PUT" and "partNumber" in one.query]
 
 
-def bytes_fetched(stage: Stage, medium: Medium, *, since: float = 0.0) -> int:
-    """`since`: unix seconds; by the requests that began later."""
-    requests = [one for one in stage.control.requests("cdn", medium.media_id) if one.label == "source"]
-    return sum(one.bytes_sent for one in requests if one.at >= since)
-
-
-def versions(stage: Stage) -> list[str]:
-    answer = stage.client("s3").list_object_versions(Bucket=stage.outputs["MediaBucketName"], Prefix="gopro/")
-    return [one["Key"] for one in answer.get("Versions", [])]
-
-
 def entries_of(body: bytes) -> list[tuple[str, str]]:
-    """Of a PutEvents: type and id of each event."""
+    """Type and id of each event of a PutEvents."""
     found = json.loads(body)["Entries"]
     return [(one["DetailType"], json.loads(one["Detail"])["metadata"]["event_id"]) for one in found]
 
@@ -76,12 +65,8 @@ def event_ids(stage: Stage, detail_type: str, sync_id: str) -> Counter[str]:
     return Counter(one["detail"]["metadata"]["event_id"] for one in stage.events(detail_type, sync_id))
 
 
-def no_dead_letters(stage: Stage) -> bool:
-    return not any(stage.dead_letters(service) for service in ("authenticator", "lister", "downloader", "summarizer"))
-
-
 @pytest.mark.scenario(10)
-def test_a_part_whose_connection_to_s3_is_cut_goes_again_and_no_other(stage: Stage, proxy: FaultProxy) -> None:
+def test_a_part_whose_connection_to_s3_is_cut_is_sent_again_and_no_other(stage: Stage, proxy: FaultProxy) -> None:
     long = video(1, size=4 * PART)
     cut = {
         "service": "s3",
@@ -91,7 +76,7 @@ def test_a_part_whose_connection_to_s3_is_cut_goes_again_and_no_other(stage: Sta
     }
     serve(stage, long)
     with calls_through(proxy, stage, cut, downloader="S3"):
-        summary = summary_of(stage, stage.trigger())
+        summary = stage.summary(stage.trigger())
     assert (summary["downloaded"], summary["failed"]) == (1, 0)
     assert len(proxy.hits("UploadPart", "request:cut_upload")) == 2
     assert sorted(parts_passed(proxy)) == [1, 2, 3, 4, 5], "each arrived, and none twice"
@@ -101,13 +86,13 @@ def test_a_part_whose_connection_to_s3_is_cut_goes_again_and_no_other(stage: Sta
 
 
 @pytest.mark.scenario(16)
-def test_the_entries_that_eventbridge_refused_go_again_and_no_others(stage: Stage, proxy: FaultProxy) -> None:
+def test_entries_that_eventbridge_refused_are_sent_again_and_no_others(stage: Stage, proxy: FaultProxy) -> None:
     media = [video(n) for n in range(10)]
     partly = {"service": "events", "operation": "PutEvents", "times": 2, **refusing_entries(every=3)}
     serve(stage, *media)
     with calls_through(proxy, stage, partly, lister="EVENTBRIDGE"):
         sync_id = stage.trigger()
-        summary = summary_of(stage, sync_id)
+        summary = stage.summary(sync_id)
     assert (summary["discovered"], summary["downloaded"], summary["failed"]) == (10, 10, 0)
     assert len(proxy.hits("PutEvents")) == 2
     first, second, third, last = [entries_of(one.body) for one in proxy.passed()]
@@ -117,13 +102,15 @@ def test_the_entries_that_eventbridge_refused_go_again_and_no_others(stage: Stag
     assert [kind for kind, _ in last] == ["LibraryListed"]
     assert event_ids(stage, "MediaDiscovered", sync_id) == {event_id: 1 for _, event_id in first}
     assert_stored(stage, *media)
-    assert no_dead_letters(stage)
+    assert stage.all_dead_letters() == []
 
 
 @pytest.mark.scenario(17)
-def test_events_whose_answer_is_lost_come_twice_under_one_id_and_count_once(stage: Stage, proxy: FaultProxy) -> None:
+def test_events_whose_answer_is_lost_are_sent_twice_under_one_id_and_count_once(
+    stage: Stage, proxy: FaultProxy
+) -> None:
     media = [video(n) for n in range(3)]
-    told = ("MediaDiscovered", "LibraryListed", "MediaDownloaded", "SyncCompleted")
+    kinds = ("MediaDiscovered", "LibraryListed", "MediaDownloaded", "SyncCompleted")
     lost = [
         {
             "service": "events",
@@ -132,26 +119,26 @@ def test_events_whose_answer_is_lost_come_twice_under_one_id_and_count_once(stag
             "times": 1,
             "response": {"abort_bytes": 0},  # once AWS has answered
         }
-        for detail_type in told
+        for detail_type in kinds
     ]
     serve(stage, *media)
     with calls_through(proxy, stage, *lost, lister="EVENTBRIDGE", downloader="EVENTBRIDGE", summarizer="EVENTBRIDGE"):
         sync_id = stage.trigger()
-        summary = summary_of(stage, sync_id)
+        summary = stage.summary(sync_id)
         stage.wait_for_close(sync_id)
         # The second MediaDiscovered of a medium waits for the lease that the first one took.
-        stage.client("sqs").purge_queue(QueueUrl=stage.outputs["DownloaderQueueUrl"])
-    assert len(proxy.hits("PutEvents", "response:abort")) == len(told)
-    for detail_type, number in zip(told, (3, 1, 3, 1), strict=True):
+        stage.purge("downloader")
+    assert len(proxy.hits("PutEvents", "response:abort")) == len(kinds)
+    for detail_type, number in zip(kinds, (3, 1, 3, 1), strict=True):
         went = event_ids(stage, detail_type, sync_id)
         assert len(went) == number, "what is sent again has the id that it had"
         assert max(went.values()) >= 2, "and it was sent again"
     assert [summary[name] for name in ("discovered", "downloaded", "failed")] == [3, 3, 0]
     assert summary["bytes"] == sum(medium.contents[0].size for medium in media)
     assert_stored(stage, *media)
-    assert len(versions(stage)) == 3
+    assert len(stage.versions()) == 3
     assert len(stage.notifications(sync_id)) == 1
-    assert no_dead_letters(stage)
+    assert stage.all_dead_letters() == []
 
 
 @pytest.mark.scenario(28)
@@ -162,22 +149,25 @@ def test_a_notification_that_sns_denied_is_sent_once_it_takes_it(stage: Stage, p
     serve(stage, video(1))
     with calls_through(proxy, stage, denies, summarizer="SNS"):
         sync_id = stage.trigger()
-        summary = summary_of(stage, sync_id)
-        eventually(lambda: len(proxy.hits("Publish", "error:AuthorizationError")) >= 2, what="a second try")
+        summary = stage.summary(sync_id)
+        eventually(lambda: len(proxy.hits("Publish", "error:AuthorizationError")) >= 2, "a second try")
         assert stage.notifications() == []
         view = stage.look(sync_id)
         assert view.is_closed
-        assert view.sync["announcement"]["event_sent"]
-        assert not view.sync["announcement"]["notified"]
+        announcement = (view.sync or {})["announcement"]
+        assert announcement["event_sent"]
+        assert not announcement["notified"]
         proxy.inject(is_down)
-        told = stage.wait_for_notification(sync_id)
+        notification = stage.wait_for_notification(sync_id)
         stage.wait_for_close(sync_id)
     assert len(proxy.hits("Publish", "error:ServiceUnavailable")) == 2
-    assert told["MessageAttributes"]["summary_id"]["Value"] == summary["summary_id"]
-    assert len(stage.notifications()) == 1
+    # At least once: an answer of SNS that comes too late for its caller is a second notification of the same number.
+    of_the_summary = {"summary_id": summary["summary_id"], "number": "0"}
+    for one in (notification, *stage.notifications()):
+        assert of_the_summary.items() <= {k: v["Value"] for k, v in one["MessageAttributes"].items()}.items()
     assert len(stage.events("SyncCompleted", sync_id)) == 1
     assert_stored(stage, video(1))
-    assert no_dead_letters(stage)
+    assert stage.all_dead_letters() == []
 
 
 def completion_of(medium: Medium) -> Rule:
@@ -187,7 +177,7 @@ def completion_of(medium: Medium) -> Rule:
 
 
 @pytest.mark.scenario(44)
-def test_whatever_s3_answers_to_a_completion_the_right_object_is_there_once(stage: Stage, proxy: FaultProxy) -> None:
+def test_whatever_s3_answers_to_a_completion_the_right_object_is_stored_once(stage: Stage, proxy: FaultProxy) -> None:
     occupied, conflict, gone, failed = media = [video(n, size=PART + n * MIB) for n in range(4)]
     rules = [
         # 412 and NoSuchUpload are what follows an answer that was lost: the object is there.
@@ -200,11 +190,11 @@ def test_whatever_s3_answers_to_a_completion_the_right_object_is_there_once(stag
     ]
     serve(stage, *media)
     with calls_through(proxy, stage, *rules, downloader="S3"):
-        summary = summary_of(stage, stage.trigger())
+        summary = stage.summary(stage.trigger())
     assert len(proxy.hits("CompleteMultipartUpload")) == len(rules)
     assert (summary["downloaded"], summary["failed"]) == (4, 0)
     assert_stored(stage, *media)
-    assert len(versions(stage)) == 4
+    assert len(stage.versions()) == 4
     assert stage.uploads() == []
     assert bytes_fetched(stage, failed) == failed.contents[0].size
     for medium in (occupied, gone):
@@ -219,38 +209,28 @@ def test_throttles_and_collisions_lose_no_count(stage: Stage, proxy: FaultProxy)
     media = [video(n, size=PART + n) for n in range(8)]
     collision = {"CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}]}
     rules: list[Rule] = [
-        {"service": "s3", "sequence": {"fail": 1, "pass": 3}, "error": {"code": "SlowDown", "status": 503}},
-        {
-            "service": "dynamodb",
-            "operation": "TransactWriteItems",
-            "sequence": {"fail": 1, "pass": 1},
-            "error": {"code": "TransactionCanceledException", "fields": collision},
-        },
-        {
-            "service": "dynamodb",
-            "sequence": {"fail": 1, "pass": 3},
-            "error": {"code": "ProvisionedThroughputExceededException"},
-        },
+        {"service": service, "operation": operation, "error": error, "times": 3, "sequence": {"fail": 1, "pass": 1}}
+        for service, operation, error in (
+            ("s3", "UploadPart", {"code": "SlowDown", "status": 503}),
+            ("dynamodb", "UpdateItem", {"code": "ProvisionedThroughputExceededException"}),
+            ("dynamodb", "TransactWriteItems", {"code": "TransactionCanceledException", "fields": collision}),
+        )
     ]
     serve(stage, *media)
     everything = {"lister": ("S3", "DYNAMODB"), "downloader": ("S3", "DYNAMODB"), "summarizer": ("S3", "DYNAMODB")}
     with calls_through(proxy, stage, *rules, **everything):
         sync_id = stage.trigger()
-        summary = summary_of(stage, sync_id)
+        summary = stage.summary(sync_id)
         view = stage.wait_for_close(sync_id)
-    for operation, action in (
-        ("UploadPart", "error:SlowDown"),
-        ("UpdateItem", "error:Provisioned"),
-        ("TransactWriteItems", "error:TransactionCanceled"),
-    ):
-        assert len(proxy.hits(operation, action)) >= 3, operation
+    assert [len(proxy.hits(rule["operation"])) for rule in rules] == [3, 3, 3]
     assert [summary[name] for name in ("listed", "discovered", "downloaded", "failed")] == [8, 8, 8, 0]
-    assert [view.sync[name] for name in ("discovered", "downloaded", "failed")] == [8, 8, 0]
-    assert view.sync["bytes"] == sum(medium.contents[0].size for medium in media)
+    sync = view.sync or {}
+    assert [sync[name] for name in ("discovered", "downloaded", "failed")] == [8, 8, 0]
+    assert sync["bytes"] == sum(medium.contents[0].size for medium in media)
     assert_stored(stage, *media)
     assert stage.uploads() == []
-    assert {stage.library_record(medium.media_id)["status"] for medium in media} == {"STORED"}
-    assert no_dead_letters(stage)
+    assert {record["status"] for record in stage.library().values()} == {"STORED"}
+    assert stage.all_dead_letters() == []
     assert len(stage.notifications()) == 1
 
 
@@ -271,20 +251,19 @@ def test_killed_downloaders_are_taken_over_and_nothing_is_fetched_twice(stage: S
         def both_at_their_point() -> bool:
             return parts_kept() >= 2 and bool(stage.objects_of(completed.media_id))
 
-        eventually(both_at_their_point, seconds=60, what="two parts of one, and the other completed")
+        eventually(both_at_their_point, "two parts of one, and the other completed")
         assert proxy.hits("CompleteMultipartUpload", "response:")
-        assert stage.library_record(completed.media_id, item=1)["status"] == "UPLOADING", "it doesn't know yet"
+        assert stage.library()[completed.media_id, 1]["status"] == "UPLOADING", "it doesn't know yet"
         assert stage.kill_workers("downloader") >= 2
         killed, kept, sent = time.time(), parts_kept(), bytes_fetched(stage, half)
-        stage.control.disarm(half.media_id)
-        summary = summary_of(stage, sync_id, seconds=240)
-        assert time.time() - killed < 180
+        stage.control.disarm(half.media_id)  # their messages and leases come back within two minutes
+        summary = stage.summary(sync_id)
     assert (summary["downloaded"], summary["failed"]) == (2, 0)
     assert_stored(stage, completed, half)
-    assert len(versions(stage)) == 2
-    assert stage.library_record(completed.media_id, item=1)["status"] == "STORED"
+    assert len(stage.versions()) == 2
+    assert stage.library()[completed.media_id, 1]["status"] == "STORED"
     assert bytes_fetched(stage, completed) == completed.contents[0].size + SMALLEST_SEGMENT, "no second download"
-    # Its first bytes tell the version once more; then what S3 didn't have of it, and nothing twice.
+    # The first bytes are asked for again, for the version; then what S3 didn't have.
     size = half.contents[0].size
     assert 2 * PART <= kept * PART <= sent < size, "it was killed in mid-file"
     assert 0 < bytes_fetched(stage, half, since=killed) <= size - kept * PART + SMALLEST_SEGMENT

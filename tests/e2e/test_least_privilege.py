@@ -1,27 +1,28 @@
-"""The short part of `make least-privilege`: what of it every run of the tests can afford.
+"""Least privilege on a stage whose roles and policies decide.
 
-All stories are told with all grants, which shows that these suffice and that each of them is used. Three grants are
-taken away, one at a time and with the first story alone: each is missed. That the others are missed too, and by which
-story, is shown by `make least-privilege` only, which takes each of them away.
+All stories run with all grants, which shows that these suffice and that each of them is used. Then grants are
+taken away, one at a time: three of them with the first story alone, and with `-m every_grant` (`make least-privilege`)
+each of them with the stories that use it.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.e2e import least_privilege
-from tests.e2e.least_privilege import Told
+from tests.e2e.least_privilege import NOT_SHOWN, Outcome
 from tests.e2e.roles import Grant, Roles, used
-from tests.e2e.stage import Stage
-from tests.e2e.stories import STORIES
+from tests.e2e.stage import PATIENCE_SECONDS, Stage, running
+from tests.e2e.stories import SETTINGS, STORIES, fail_fast
+
+FIRST = next(iter(STORIES))
+ALL_KEPT = dict.fromkeys(STORIES, "")
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A stage whose roles and policies decide."""
-    folder = tmp_path_factory.mktemp("guarded") / "stage"
-    with least_privilege.guarded_stage(folder, lambda text: print(f"guarded stage: {text}", file=sys.stderr)) as stage:
+    with running(tmp_path_factory.mktemp("guarded") / "stage", SETTINGS, enforce_iam=True) as stage:
+        fail_fast(stage)
         yield stage
 
 
@@ -31,19 +32,19 @@ def roles(guarded: Stage) -> Roles:
 
 
 @pytest.fixture(scope="module")
-def known(guarded: Stage, roles: Roles) -> Mapping[str, Told]:
+def known(guarded: Stage, roles: Roles) -> Mapping[str, Outcome]:
     """How every story goes with all grants, once the functions are warm."""
-    least_privilege.with_all(guarded, roles, next(iter(STORIES)))
+    least_privilege.with_all(guarded, roles, FIRST)
     return {story: least_privilege.with_all(guarded, roles, story) for story in STORIES}
 
 
 @pytest.mark.scenario(60)
-def test_with_its_grants_every_promise_is_kept_and_every_grant_is_used(known: Mapping[str, Told], roles: Roles) -> None:
-    assert {story: told.broken for story, told in known.items()} == dict.fromkeys(STORIES, "")
+def test_with_all_grants_every_promise_is_kept_and_every_grant_used(known: Mapping[str, Outcome], roles: Roles) -> None:
+    assert {story: outcome.broken for story, outcome in known.items()} == ALL_KEPT
     grants = roles.grants()
-    decisions = [one for told in known.values() for one in told.decisions]
+    decisions = [one for outcome in known.values() for one in outcome.decisions]
     assert set(grants) - used(grants, decisions) == set()
-    refused = {(one.action, one.context.get("events:source")) for one in decisions if not one.allowed}
+    refused = {(one.action, *one.values("events:source")) for one in decisions if not one.allowed}
     assert refused == {("events:PutEvents", "cloud-sync.operator")}, "the schedule's, which its story is about"
 
 
@@ -57,35 +58,55 @@ def test_with_its_grants_every_promise_is_kept_and_every_grant_is_used(known: Ma
     ],
 )
 def test_a_grant_that_is_taken_away_is_missed(
-    guarded: Stage, roles: Roles, known: Mapping[str, Told], owner: str, action: str, promises: set[str]
+    guarded: Stage, roles: Roles, known: Mapping[str, Outcome], owner: str, action: str, promises: set[str]
 ) -> None:
     grant = only_grant(roles, owner, action)
-    story = next(iter(STORIES))
-    missed = least_privilege.without(guarded, roles, grant, {story: known[story]})
+    missed = least_privilege.without(guarded, roles, grant, {FIRST: known[FIRST]})
     assert missed.broken.partition(": ")[0] in promises
     assert grant in roles.grants(), "it is back"
 
 
+@pytest.mark.every_grant
+@pytest.mark.timeout(3600)
+def test_every_grant_is_missed(
+    guarded: Stage, roles: Roles, known: Mapping[str, Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grants = [one for one in roles.grants() if one.action not in NOT_SHOWN]
+    superfluous = []
+    with capsys.disabled():
+        for grant in grants:
+            verdict = least_privilege.without(guarded, roles, grant, known)
+            print(f"\n{verdict}", end="", flush=True)
+            superfluous += [] if verdict.broken else [str(verdict)]
+        print(f"\n{len(grants) - len(superfluous)} of {len(grants)} actions of the roles are needed")
+    assert superfluous == []
+    assert {story: least_privilege.with_all(guarded, roles, story).broken for story in STORIES} == ALL_KEPT
+
+
 @pytest.mark.scenario(60)
-def test_a_grant_that_nobody_misses_is_told_apart(guarded: Stage, roles: Roles, known: Mapping[str, Told]) -> None:
-    """Else everything would pass for needed: what no promise depends on is used, and is found to be superfluous."""
-    story = next(iter(STORIES))
-    for action in least_privilege.NOT_SHOWN:
+def test_a_grant_that_nobody_misses_passes_for_unneeded(
+    guarded: Stage, roles: Roles, known: Mapping[str, Outcome]
+) -> None:
+    """Else every grant would pass for needed."""
+    for action in NOT_SHOWN:
         grant = only_grant(roles, "lister", action)
-        assert used([grant], known[story].decisions)
-        assert least_privilege.without(guarded, roles, grant, {story: known[story]}).broken == ""
+        assert used([grant], known[FIRST].decisions)
+        with roles.without(grant):
+            outcome = least_privilege.run(guarded, roles, FIRST, lambda _: PATIENCE_SECONDS)
+        assert outcome.broken == ""
 
 
 @pytest.mark.scenario(60)
-def test_no_service_can_publish_under_the_source_of_another(guarded: Stage, known: Mapping[str, Told]) -> None:
+def test_no_service_can_publish_under_the_source_of_another(guarded: Stage, known: Mapping[str, Outcome]) -> None:
     said = least_privilege.foreign_sources(guarded)
-    assert len(said) == 24
-    assert least_privilege.wrong_sources(said) == []
+    own = {(service, source): source == f"cloud-sync.{service}" for service, source in said}
+    assert len(own) == 24
+    assert said == {pair: "" if is_own else "AccessDeniedException" for pair, is_own in own.items()}
 
 
 @pytest.mark.scenario(60)
 def test_nothing_is_granted_on_everything_without_a_reason(roles: Roles) -> None:
-    wide = least_privilege.everything(roles)
+    wide = least_privilege.on_everything(roles)
     assert {grant.action.partition(":")[0] for grant in wide} == {"xray"}
     assert all(wide.values())
 

@@ -1,25 +1,35 @@
-"""What docs/operating.md gives to type, held against the stack."""
+"""The commands in docs/operating.md, and the estimated cost, match the stack."""
 
 import re
-from typing import Any
 
 import pytest
 
-from tests.template import ROOT, Synthesize
+from ops import cost
+from tools.template import ROOT, Template
+
+PAGE = (ROOT / "docs" / "operating.md").read_text()
 
 
 def pairs(text: str) -> list[dict[str, str]]:
-    """As the AWS command line reads `A=b,C=d A=e,C=f`."""
+    """Read `A=b,C=d A=e,C=f` as the AWS command line does."""
     return [dict(pair.split("=") for pair in entry.split(",")) for entry in text.split()]
 
 
 @pytest.mark.scenario(59)
-def test_a_library_table_that_is_made_by_hand_is_the_one_of_the_stack(template: Synthesize) -> None:
-    prod = template("prod")
-    library: Any = prod.referred(prod.services["downloader"].environment["LIBRARY_TABLE"])
-    (typed,) = re.findall("^aws dynamodb create-table .*", (ROOT / "docs" / "operating.md").read_text(), re.MULTILINE)
+def test_the_command_that_recreates_the_library_table_matches_the_stack(prod: Template) -> None:
+    library = prod.referred(prod.services["downloader"].environment["LIBRARY_TABLE"])
+    (typed,) = re.findall("^aws dynamodb create-table .*", PAGE, re.MULTILINE)
     options = dict(re.findall(r"--([a-z-]+) (.+?)(?= --|$)", typed))
 
     assert options["billing-mode"] == library["BillingMode"]
     assert pairs(options["attribute-definitions"]) == library["AttributeDefinitions"]
     assert pairs(options["key-schema"]) == library["KeySchema"]
+
+
+def test_the_estimated_cost_has_every_metric_of_an_alarm(prod: Template) -> None:
+    alarms = [alarm.properties for alarm in prod.of_type("AWS::CloudWatch::Alarm")]
+    assert sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms) == cost._ALARMS
+
+
+def test_the_estimated_cost_has_every_secret(prod: Template) -> None:
+    assert len(prod.of_type("AWS::SecretsManager::Secret")) == cost._SECRETS

@@ -1,4 +1,4 @@
-"""The static proof finds nothing in the production template, and finds what is planted."""
+"""The static checks find nothing in the production template, and find planted mistakes."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from infra.node import NODE
-from infra.static.report import Finding, Report, summary
-from infra.static.sources import NOQA, TYPE_IGNORE, audited, suppressed
-from tests.template import ROOT, Synthesize, Template
+from tools.static.report import Finding, Report, summary
+from tools.static.sources import NOQA, TYPE_IGNORE, audited, suppressed
+from tools.template import ROOT, Template
 
 os.environ["JSII_NODE"] = NODE
 
@@ -21,19 +21,18 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 
-from infra.static.template import cdk_nag, cfn_lint, checkov, production
 from infra.suppressions import suppress
+from tools.static.template import cdk_nag, cfn_lint, checkov, production
 
-
-@pytest.fixture(scope="module")
-def prod(template: Synthesize) -> Template:
-    return template("prod")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def nagged(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Report], Path]:
-    """What cdk-nag says of the production stack, and the template that it said it of."""
+    """Return cdk-nag's reports on the production stack, and the template that it synthesized."""
     folder = tmp_path_factory.mktemp("nagged")
     stack = production(folder)
     return cdk_nag(stack), folder / stack.template_file
@@ -44,7 +43,7 @@ def stack_in(folder: Path) -> cdk.Stack:
 
 
 def altered(prod: Template, folder: Path, **planted: Mapping[str, Any]) -> Path:
-    """The production template without its suppressions and with something planted."""
+    """Write the production template without its suppressions and with planted resources."""
     resources = {
         name: {key: value for key, value in resource.body.items() if key != "Metadata"}
         for name, resource in prod.resources.items()
@@ -72,7 +71,7 @@ def test_cdk_nag_finds_nothing(nagged: tuple[list[Report], Path]) -> None:
     assert [problem for report in reports for problem in report.problems] == []
 
 
-def test_what_cdk_nag_looks_at_is_what_is_deployed(nagged: tuple[list[Report], Path], prod: Template) -> None:
+def test_cdk_nag_checks_the_template_that_is_deployed(nagged: tuple[list[Report], Path], prod: Template) -> None:
     _, template = nagged
     assert json.loads(template.read_text()) == prod.body
 
@@ -87,7 +86,7 @@ def test_each_suppression_of_cdk_nag_suppresses_one_finding(nagged: tuple[list[R
     assert written == Counter((finding.rule, finding.text) for report in reports for finding in report.suppressed)
 
 
-def test_checkov_finds_nothing_but_what_is_suppressed_and_what_is_planted(prod: Template, tmp_path: Path) -> None:
+def test_checkov_finds_only_the_suppressed_and_the_planted(prod: Template, tmp_path: Path) -> None:
     report = checkov(prod.path)
     assert report.problems == []
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -112,7 +111,7 @@ def test_checkov_finds_nothing_but_what_is_suppressed_and_what_is_planted(prod: 
     assert kept == {(finding.rule, finding.place) for finding in report.suppressed}
 
 
-# What is planted
+# Planted mistakes
 
 
 def test_cfn_lint_finds_a_property_that_does_not_exist_whatever_the_template_suppresses(
@@ -137,13 +136,16 @@ def test_cfn_lint_finds_a_template_that_cannot_be_read(tmp_path: Path) -> None:
     assert cfn_lint(path).findings
 
 
-def test_cdk_nag_finds_a_bucket_open_to_plain_http_and_a_policy_that_allows_everything(tmp_path: Path) -> None:
+def test_cdk_nag_finds_requests_without_tls_and_a_policy_that_allows_everything(tmp_path: Path) -> None:
     stack = stack_in(tmp_path)
     s3.CfnBucket(stack, "Bucket")
+    sqs.CfnQueue(stack, "Queue")
+    sns.CfnTopic(stack, "Topic")
     role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     role.add_to_policy(iam.PolicyStatement(actions=["s3:*"], resources=["*"]))
     solutions, _ = cdk_nag(stack)
-    assert rules(solutions.findings, "Bucket") == {"AwsSolutions-S1", "AwsSolutions-S10"}  # S10: plain HTTP
+    without_tls = {"Bucket": "AwsSolutions-S10", "Queue": "AwsSolutions-SQS4", "Topic": "AwsSolutions-SNS3"}
+    assert [name for name, rule in without_tls.items() if rule not in rules(solutions.findings, name)] == []
     assert rules(solutions.findings, "Role") == {"AwsSolutions-IAM5[Action::s3:*]", "AwsSolutions-IAM5[Resource::*]"}
 
 
@@ -175,7 +177,7 @@ def test_a_rule_of_cdk_nag_that_cannot_be_evaluated_is_a_finding(tmp_path: Path)
     assert "CdkNagValidationFailure[Serverless-LambdaLatestVersion]" in rules(serverless.findings, "Function")
 
 
-def test_a_suppression_in_a_comment_is_found_with_its_reason(tmp_path: Path) -> None:
+def test_a_suppressing_comment_is_found_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "services").mkdir()
     (tmp_path / "services" / "planted.py").write_text(
         "# ruff: noqa: INP001 - a script\n"
@@ -190,7 +192,7 @@ def test_a_suppression_in_a_comment_is_found_with_its_reason(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", [NOQA, TYPE_IGNORE], ids=["noqa", "type-ignore"])
-def test_every_suppression_in_a_comment_gives_its_reason(form: re.Pattern[str]) -> None:
+def test_every_suppressing_comment_gives_its_reason(form: re.Pattern[str]) -> None:
     found = list(suppressed(ROOT, form))
     assert found
     assert [finding.place for finding in found if not finding.text] == []
@@ -207,7 +209,7 @@ def test_a_vulnerable_package_is_a_finding() -> None:
     assert (report.checked, report.not_checked) == ("1 packages", "")
 
 
-def test_a_package_that_the_service_does_not_answer_for_is_skipped_and_not_passed() -> None:
+def test_a_package_without_an_answer_is_reported_as_not_checked() -> None:
     answer = {
         "dependencies": [
             {"name": "requests", "version": "2.0", "vulns": []},
@@ -220,18 +222,18 @@ def test_a_package_that_the_service_does_not_answer_for_is_skipped_and_not_passe
 
 
 @pytest.mark.parametrize("log", ["requests.exceptions.ConnectionError: …", "ERROR: Could not connect to PyPI"])
-def test_without_the_service_all_is_skipped_by_name(log: str) -> None:
+def test_without_the_service_pip_audit_is_reported_as_skipped(log: str) -> None:
     report = audited(["requests"], "", log)
     assert report.not_checked == "the vulnerability service could not be reached for any package"
     assert list(summary([report]))[-1].endswith("SKIPPED, not passed: pip-audit")
 
 
-def test_a_tool_that_breaks_is_no_missing_network() -> None:
+def test_a_failing_tool_is_not_taken_for_a_missing_network() -> None:
     with pytest.raises(RuntimeError, match="no such option"):
         audited(["requests"], "", "error: no such option")
 
 
-# What is told
+# The report
 
 
 def test_a_suppression_without_a_reason_is_a_finding() -> None:
@@ -243,13 +245,6 @@ def test_a_suppression_without_a_reason_is_a_finding() -> None:
 
 
 def test_reasons_are_counted_over_all_tools() -> None:
-    reports = [
-        Report(
-            tool=tool,
-            checked="1 rules",
-            findings=[],
-            suppressed=[Finding(rule=rule, place="Bucket", text="because")],
-        )
-        for tool, rule in [("cdk-nag", "AwsSolutions-S1"), ("checkov", "CKV_AWS_18")]
-    ]
+    accepted = [Finding(rule=rule, place="Bucket", text="because") for rule in ("AwsSolutions-S1", "CKV_AWS_18")]
+    reports = [Report(tool="a tool", checked="1 rules", findings=[], suppressed=[one]) for one in accepted]
     assert "   2 x AwsSolutions-S1, CKV_AWS_18: because" in summary(reports)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.alone import AwsAlone
-from tests.simulation.functions import Environment, Function
-from tests.simulation.virtual import STAGE, Condition, Event, Killed, Lock, Thread
-from tests.simulation.wiring import ServiceWires
+from tools.simulator.alone import AwsAlone
+from tools.simulator.functions import Environment, Function
+from tools.simulator.virtual import STAGE, Condition, Event, Killed, Lock, Thread
+from tools.simulator.wiring import ServiceWires
 
 WIRES = ServiceWires(
     name="worker",
@@ -71,7 +71,7 @@ class Stage:
         return [message.body for message in self.aws.queues["inbox"].messages.values()]
 
 
-def test_what_is_not_reported_is_deleted_and_the_rest_comes_again() -> None:
+def test_unreported_messages_are_deleted_and_reported_ones_delivered_again() -> None:
     seen: list[str] = []
 
     def handler(bodies: list[str], context: Any) -> list[str]:
@@ -87,7 +87,7 @@ def test_what_is_not_reported_is_deleted_and_the_rest_comes_again() -> None:
     assert sorted(seen) == ["bad", "bad", "good"]
 
 
-def test_no_more_at_once_than_the_event_source_may_start() -> None:
+def test_no_more_invocations_run_at_once_than_the_event_source_allows() -> None:
     most: list[int] = []
 
     def handler(bodies: list[str], context: Any) -> list[str]:
@@ -102,7 +102,7 @@ def test_no_more_at_once_than_the_event_source_may_start() -> None:
     assert max(most) == WIRES.concurrency
 
 
-def test_function_that_takes_too_long_is_killed_and_its_message_comes_back() -> None:
+def test_a_function_that_takes_too_long_is_killed_and_its_message_delivered_again() -> None:
     ended: list[str] = []
 
     def handler(bodies: list[str], context: Any) -> list[str]:
@@ -125,7 +125,7 @@ def test_function_that_takes_too_long_is_killed_and_its_message_comes_back() -> 
     assert stage.built == 3, "the environment of a killed function isn't used again"
 
 
-def test_environment_is_used_again_until_the_function_is_deployed_anew() -> None:
+def test_an_environment_is_reused_until_the_function_is_redeployed() -> None:
     stage = Stage(lambda bodies, context: [])
     stage.send("a")
     stage.aws.pass_time(5)
@@ -138,7 +138,7 @@ def test_environment_is_used_again_until_the_function_is_deployed_anew() -> None
     assert stage.built == 2
 
 
-def test_error_of_a_handler_brings_the_whole_batch_back() -> None:
+def test_an_error_of_a_handler_returns_the_whole_batch() -> None:
     def handler(bodies: list[str], context: Any) -> list[str]:
         raise RuntimeError("broken")
 
@@ -169,7 +169,7 @@ class TestThreads:
 
         assert aws.do(work) == 5.0
 
-    def test_event_ends_a_wait_or_time_does(self, aws: AwsAlone) -> None:
+    def test_an_event_ends_a_wait_or_time_does(self, aws: AwsAlone) -> None:
         event = Event()
 
         def work() -> list[tuple[bool, float]]:
@@ -180,7 +180,7 @@ class TestThreads:
 
         assert aws.do(work) == [(False, 2.0), (True, 2.0)]
 
-    def test_lock_is_held_by_one(self, aws: AwsAlone) -> None:
+    def test_a_lock_is_held_by_one(self, aws: AwsAlone) -> None:
         lock, inside, most = Lock(), [0], [0]
 
         def work() -> None:
@@ -193,7 +193,7 @@ class TestThreads:
         aws.all_at_once(work, work, work)
         assert most == [1]
 
-    def test_condition_wakes_those_who_wait(self, aws: AwsAlone) -> None:
+    def test_a_condition_wakes_those_who_wait(self, aws: AwsAlone) -> None:
         condition, ready, woken = Condition(), [False], [0]
 
         def wait() -> None:
@@ -202,21 +202,21 @@ class TestThreads:
                     condition.wait()
                 woken[0] += 1
 
-        def tell() -> None:
+        def announce() -> None:
             STAGE.sleep(1)
             with condition:
                 ready[0] = True
                 condition.notify_all()
 
-        aws.all_at_once(wait, wait, tell)
+        aws.all_at_once(wait, wait, announce)
         assert woken == [2]
 
-    def test_killed_process_ends_all_its_threads(self, aws: AwsAlone) -> None:
-        went_on: list[str] = []
+    def test_a_killed_process_ends_all_its_threads(self, aws: AwsAlone) -> None:
+        continued: list[str] = []
 
         def other() -> None:
             STAGE.sleep(5)
-            went_on.append("other")
+            continued.append("other")
 
         def work() -> None:
             Thread(target=other).start()
@@ -225,8 +225,8 @@ class TestThreads:
                 aws.scheduler.kill(aws.scheduler.running().process)
             except Killed:
                 STAGE.sleep(1)
-                went_on.append("own")
+                continued.append("own")
 
         aws.all_at_once(work)
         aws.pass_time(10)
-        assert not went_on
+        assert not continued

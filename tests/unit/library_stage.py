@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import boto3
@@ -13,56 +14,95 @@ from ops.adopt import Adopted, adopt
 from ops.deployment import Deployment
 from ops.library import LibraryStores
 from ops.verify import Problem, Verification
-from services.downloader.keys import object_key, object_metadata
-from services.downloader.lease import Lease, Library
+from services.downloader.library_table import Lease, LibraryTable
 from services.shared.events import MediaDiscovered
-from services.shared.library import STORED
+from services.shared.library.objects import ObjectMetadata, object_key
+from services.shared.library.records import (
+    REQUEST,
+    VERSIONS,
+    FileRecord,
+    LibraryReader,
+    MediumRecord,
+    Row,
+    Status,
+)
+from tests.unit.clocks import ManualClock
 
 BUCKET, TABLE = "media-bucket", "library"
-NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+NOW = ManualClock().moment
 LATER = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+
+
+_SESSION = boto3.Session("test", "test", region_name="us-east-1")
+
+
+@cache
+def _client(service: str) -> Any:
+    """Return one client for all tests: making it takes longer than most tests."""
+    return _SESSION.client(service)  # type: ignore[call-overload]
+
+
+@cache
+def _dynamodb() -> Any:
+    return _SESSION.resource("dynamodb")
+
+
+class StagedDeployment(Deployment):
+    """A stack on moto."""
+
+    def client(self, service: str) -> Any:
+        return _client(service)
+
+    def table(self, output: str) -> Any:
+        return _dynamodb().Table(self.outputs[output])
 
 
 @dataclass
 class LibraryStage:
-    """The stores, and the figures of the last command."""
+    """The stores, and the figures of the last command. The stores' clock stands at `NOW`."""
 
     deployment: Deployment
     s3: Any
     dynamodb: Any
-    library: Library
+    library: LibraryTable
     verification: Verification = field(init=False)
 
-    # --- what a sync does -------------------------------------------------------------------------------------------
+    # --- What a sync does -------------------------------------------------------------------------------------------
 
     def store(self, event: MediaDiscovered, *bodies: bytes, items: Sequence[int] = (), stored: bool = True) -> Lease:
-        """Stores files as the next items of a medium; it is whole afterwards unless `stored` says no."""
-        lease = self.library.take(event)
-        assert isinstance(lease, Lease)
+        """Store files as the next items of a medium, which is STORED afterwards unless `stored` says no."""
+        lease = self.take(event)
         files = self.library.files(event.media_id)
         items = items or range(len(files) + 1, len(files) + 1 + len(bodies))
         for item, body in zip(items, bodies, strict=True):
-            name = f"GX{item:02}0639.MP4"
-            key = object_key(event, item=item, name=name, taken=[str(record["key"]) for record in files.values()])
+            name = f"GX{item % VERSIONS:02}0639.MP4"
+            key = object_key(event, item=item, name=name, taken=[record.key for record in files.values()])
             total = max(event.item_count, len(files) + len(bodies))
             etag = self.put(event, body, item=item, key=key, files=total)
-            record = {
-                "origin": f"source/default/{item}",
-                "original_name": name,
-                "key": key,
-                "size": len(body),
-                "origin_etag": f"etag-{item}",
-                "status": STORED,
-                "part_count": 1,
-                "etag": etag,
-                "checksum": "",  # moto tells none
-                "proof": "length",
-            }
-            self.library.save_file(lease, item, record)
+            record = FileRecord(
+                media_id=event.media_id,
+                item=item,
+                origin=f"source/default/{item % VERSIONS}",
+                original_name=name,
+                key=key,
+                size=len(body),
+                origin_etag=f"etag-{item}",
+                sync_id=event.sync_id,
+                status=Status.STORED,
+                etag=etag,
+                proof="length",
+                checksum="",  # moto has none
+            )
+            self.library.save_files(lease, [record])
         if stored:
             files = self.library.files(event.media_id)
-            total_bytes = sum(int(record["size"]) for record in files.values())
-            self.library.stored(lease, item_count=event.item_count, files=len(files), total_bytes=total_bytes)
+            total_bytes = sum(record.size for record in files.values())
+            self.library.finish(lease, row=Row.of(event), files=len(files), total_bytes=total_bytes)
+        return lease
+
+    def take(self, event: MediaDiscovered) -> Lease:
+        lease = self.library.take(event)
+        assert isinstance(lease, Lease)
         return lease
 
     def put(
@@ -76,17 +116,17 @@ class LibraryStage:
         origin_etag: str = "",
         without: Sequence[str] = (),
     ) -> str:
-        """An object as the downloader writes it, `without` some of what it says of itself; gives its ETag."""
-        metadata = object_metadata(
+        """Write an object as the downloader does, without some of its metadata. Returns its ETag."""
+        metadata = ObjectMetadata.of(
             event,
             item=item,
             files=files,
-            origin=f"source/default/{item}",
-            name=f"GX{item:02}0639.MP4",
+            origin=f"source/default/{item % VERSIONS}",
+            name=f"GX{item % VERSIONS:02}0639.MP4",
             origin_etag=origin_etag or f"etag-{item}",
             origin_size=len(body),
         )
-        said = {name: value for name, value in metadata.items() if name not in without}
+        said = {name: value for name, value in metadata.encode().items() if name not in without}
         etag: str = self.s3.put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=said)["ETag"]
         return etag.strip('"')
 
@@ -96,21 +136,25 @@ class LibraryStage:
         self.s3.delete_object(Bucket=BUCKET, Key=key)
 
     def forget(self, media_id: str, *items: int) -> None:
-        """The table loses these records, or all of a medium."""
+        """Delete these records from the table, or all records of a medium."""
         for item in items or [0, *self.library.files(media_id)]:
             self.dynamodb.delete_item(TableName=TABLE, Key={"media_id": media_id, "item": item})
 
     # --- what is there ----------------------------------------------------------------------------------------------
 
     def key(self, media_id: str, item: int = 1) -> str:
-        return str(self.library.files(media_id)[item]["key"])
+        return self.library.files(media_id)[item].key
 
-    def own(self, media_id: str) -> dict[str, Any]:
-        return dict(self.dynamodb.get_item(TableName=TABLE, Key={"media_id": media_id, "item": 0}).get("Item", {}))
+    def own(self, media_id: str) -> MediumRecord | None:
+        return self.stores.medium(media_id).own
 
     def records(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """Return all records of media and files by media id and item number."""
         items = self.dynamodb.scan(TableName=TABLE)["Items"]
-        return {(str(item["media_id"]), int(item["item"])): item for item in items}
+        return {(str(item["media_id"]), int(item["item"])): item for item in items if item["media_id"] != REQUEST}
+
+    def full_walk_asked(self) -> str:
+        return LibraryReader(self.dynamodb, TABLE, clock=ManualClock()).full_walk_asked()
 
     # --- the commands -----------------------------------------------------------------------------------------------
 
@@ -134,7 +178,7 @@ def medium(media_id: str = "m-1", item_count: int = 1, **more: Any) -> MediaDisc
 @contextmanager
 def library_stage() -> Iterator[LibraryStage]:
     with mock_aws():
-        deployed = Deployment(boto3.Session("test", "test", region_name="us-east-1"), "cloud-sync-dev")
+        deployed = StagedDeployment(_SESSION, "cloud-sync-dev")
         deployed.__dict__["outputs"] = {"MediaBucketName": BUCKET, "LibraryTableName": TABLE}  # as if asked for already
         s3 = deployed.client("s3")
         s3.create_bucket(Bucket=BUCKET)
@@ -147,5 +191,4 @@ def library_stage() -> Iterator[LibraryStage]:
             BillingMode="PAY_PER_REQUEST",
         )
         dynamodb = deployed.table("LibraryTableName").meta.client
-        library = Library(dynamodb, TABLE, now=lambda: NOW, sleep=lambda _: None)
-        yield LibraryStage(deployed, s3, dynamodb, library)
+        yield LibraryStage(deployed, s3, dynamodb, LibraryTable(dynamodb, TABLE, clock=ManualClock()))

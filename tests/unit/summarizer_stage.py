@@ -1,87 +1,42 @@
-"""The summarizer on a stage: the real table wiring on moto's DynamoDB, and everything around it recorded."""
+"""The summarizer with its real inbox, and its table in the simulated DynamoDB; everything around them is recorded."""
 
-import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, timedelta
+from types import SimpleNamespace
+from typing import Any, Literal
 
-import boto3
-from moto import mock_aws
+from aws_lambda_powertools import Logger
 
-from services.shared.bus import Bus, iso
+from services.shared.bus import Bus
 from services.shared.errors import TransientError
-from services.shared.events import (
-    Event,
-    LibraryListed,
-    MediaDiscovered,
-    MediaDownloaded,
-    MediaDownloadFailed,
-    SyncRequested,
-    SyncReviewDue,
-)
+from services.shared.events import Event, OperatorsNotified
+from services.shared.inbox.inbox import Inbox
+from services.shared.library.records import MediumRecord
+from services.shared.settings import ServiceSettings
 from services.summarizer.announcing import Announcer
-from services.summarizer.batch import FactsInbox
-from services.summarizer.report import Notification, Whereabouts
-from services.summarizer.review import Review
-from services.summarizer.summarizer import Summarizer
-from services.summarizer.sync import Medium, Sync
-from services.summarizer.syncs import SyncsTable
+from services.summarizer.library_page import LibraryPage
+from services.summarizer.notification import Notification
+from services.summarizer.page.pages import Place
+from services.summarizer.reactions import REACTIONS, Summarizer
+from services.summarizer.records import ClosedSync, Medium, Sync
+from services.summarizer.syncs_table import SyncsTable
+from tests.unit.clocks import ManualClock
+from tests.unit.inbox_fakes import CONTEXT, INBOX_URL, Queue, body_of, record
+from tests.unit.summarizer_facts import BEGIN, DEADLINE, DEPLOYMENT, SYNC, review_due
+from tools.simulator.dynamodb import DynamoDb, ResourceClient, Table
 
-SYNC = "scheduled-2026-11-23"
-BEGIN = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
-DEAD_LETTERS = "https://sqs.eu-central-1.amazonaws.com/123456789012/downloader-dead-letters"
-WHERE = Whereabouts(bucket="media", dead_letters_url=DEAD_LETTERS, bus="cloud-sync-prod")
+DAILY_HOUR = BEGIN.hour  # in UTC
+
+Logger()  # the parent of the modules' loggers; in a function it is the handler's
+
+SETTINGS = ServiceSettings(
+    event_bus_name="bus", inbox_url=INBOX_URL, max_receives=10, retry_base_seconds=2, retry_cap_seconds=300
+)
 
 
 class Crash(BaseException):
-    """The function is gone at this very point: nothing catches this, as nothing survives a kill."""
-
-
-def requested(**more: Any) -> SyncRequested:
-    return SyncRequested(**{"sync_id": SYNC, "trigger": "scheduled", "occurred_at": iso(BEGIN), **more})
-
-
-def discovered(media_id: str, **more: Any) -> MediaDiscovered:
-    return MediaDiscovered(
-        **{
-            "sync_id": SYNC,
-            "media_id": media_id,
-            "filename": f"GX{media_id}.MP4",
-            "size": 10,
-            "occurred_at": iso(BEGIN + timedelta(seconds=20)),
-            **more,
-        }
-    )
-
-
-def listed(discovered: int, **more: Any) -> LibraryListed:
-    counts = {"listed": discovered, "stored": 0, "pending": 0, "deferred": 0}
-    occurred_at = iso(BEGIN + timedelta(seconds=30))
-    return LibraryListed(**{"sync_id": SYNC, "discovered": discovered, "occurred_at": occurred_at, **counts, **more})
-
-
-def downloaded(media_id: str, **more: Any) -> MediaDownloaded:
-    occurred_at = iso(BEGIN + timedelta(seconds=60))
-    given = {"epoch": 1, "bytes": 10, "seconds": 1.5, "occurred_at": occurred_at}
-    return MediaDownloaded(**{"sync_id": SYNC, "media_id": media_id, **given, **more})
-
-
-def failed(media_id: str, reason: str = "gone at the source", **more: Any) -> MediaDownloadFailed:
-    occurred_at = iso(BEGIN + timedelta(seconds=60))
-    given = {"epoch": 1, "attempts": 4, "occurred_at": occurred_at}
-    return MediaDownloadFailed(**{"sync_id": SYNC, "media_id": media_id, "reason": reason, **given, **more})
-
-
-def review_due(minutes: float) -> SyncReviewDue:
-    """A review that many minutes after the sync was asked for."""
-    return SyncReviewDue(occurred_at=iso(BEGIN + timedelta(minutes=minutes)))
-
-
-def a_sync_of(count: int) -> list[Event]:
-    """All that is known of a sync before its first download ends."""
-    return [requested(), *[discovered(f"m{n}") for n in range(count)], listed(count)]
+    """The function is killed at this point: like a kill, nothing catches it."""
 
 
 class Wire:
@@ -93,148 +48,193 @@ class Wire:
 
     def put_events(self, Entries: Sequence[Any]) -> dict[str, Any]:  # noqa: N803  # AWS's own name
         if self.down:
-            failed_entry = {"ErrorCode": "InternalFailure", "ErrorMessage": "down"}
-            return {"FailedEntryCount": len(Entries), "Entries": [failed_entry] * len(Entries)}
+            return {"Entries": [{"ErrorCode": "InternalFailure"}] * len(Entries)}
         self.sent += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in Entries]
-        return {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}] * len(Entries)}
+        return {"Entries": [{"EventId": "e"}] * len(Entries)}
 
 
 class Stage:
     """One syncs table, and as many summarizers on it as a test wants (`summarizer()`)."""
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.now = BEGIN + timedelta(minutes=1)
+    def __init__(self, notify: Literal["all", "problems"] = "all") -> None:
+        calm: Any = Calm()
+        self.database = DynamoDb([Table("syncs", {"sync_id": "S", "record": "S"})], calm)
+        client: Any = ResourceClient(self.database)
+        self.clock = ManualClock(BEGIN + timedelta(minutes=1))
+        self.syncs = SyncsTable(client, "syncs", clock=self.clock)
         self.wire = Wire()
         self.notifications: list[Notification] = []
-        self.topic_down = False
+        self.topic_is_down = False
+        self.notify = notify
         self.reports: dict[str, dict[str, Any]] = {}
-        self.library: dict[str, dict[str, Any]] = {}
-        self.inbox_is_empty = True
-        self.metrics: list[tuple[str, int]] = []
-        self.pauses: list[float] = []
+        self.pages: dict[str, str] = {}
+        self.library_pages: list[str] = []  # each in place of the one before it
+        self.library: dict[str, MediumRecord] = {}
+        self.downloader_is_idle = True
         self.steps: list[str] = []
-        self.before_step: Callable[[str], None] = lambda name: None
-        self.syncs = SyncsTable(client, "syncs", sleep=self.pauses.append, jitter=lambda: 0.5)
+        self.before_step: Callable[[str], object] = lambda name: None
         self.inbox = self.summarizer()
 
-    def summarizer(self, syncs: SyncsTable | None = None) -> FactsInbox:
-        table: Any = Watched(syncs or self.syncs, self)
-        wire: Any = Watched(self.wire, self)
-        bus = Bus(wire, name="b", source="cloud-sync.summarizer", now=lambda: self.now, sleep=lambda _: None)
-        announcer = Announcer(
-            syncs=table,
-            bus=bus,
-            notify=self._notify,
-            store_report=self._store_report,
-            where=WHERE,
-            now=lambda: self.now,
-        )
-        deadline = timedelta(hours=12)
-        core = Summarizer(
-            syncs=table,
-            announcer=announcer,
-            deadline=deadline,
-            now=lambda: self.now,
-            count=lambda name, value: self.metrics.append((name, value)),
-        )
-        review = Review(
-            syncs=table,
-            summarizer=core,
-            announcer=announcer,
-            library=lambda ids: {i: self.library[i] for i in ids if i in self.library},
-            inbox_is_empty=lambda: self.inbox_is_empty,
-            deadline=deadline,
-            now=lambda: self.now,
-        )
-        unused: Any = None
-        return FactsInbox(unused, core, review)
+    def summarizer(self) -> Inbox[Summarizer]:
+        """Return another summarizer on the same table."""
 
-    def tell(self, *facts: Event) -> None:
-        """Hands a batch to the summarizer, and wants it to succeed."""
-        assert self.inbox.react(facts) == {}
+        def watched(one: object) -> Any:
+            return Watched(one, self)
+
+        library: Any = SimpleNamespace(media=self._records)
+        downloader_inbox: Any = SimpleNamespace(is_empty=lambda: self.downloader_is_idle)
+        queue: Any = Queue()
+        bus = Bus(watched(self.wire), name="bus", publisher="summarizer", clock=self.clock)
+        reports = watched(
+            SimpleNamespace(
+                store=self._store_report,
+                store_page=self._store_page,
+                store_library_page=self._store_library_page,
+            )
+        )
+        place = Place(env=DEPLOYMENT.env, zone=UTC, memory_mb=1024)
+        announcer = Announcer(
+            syncs=watched(self.syncs),
+            bus=bus,
+            topic=watched(SimpleNamespace(publish=self._notify)),
+            reports=reports,
+            deployment=DEPLOYMENT,
+            place=place,
+            clock=self.clock,
+        )
+        service = Summarizer(
+            syncs=watched(self.syncs),
+            announcer=announcer,
+            page=LibraryPage(
+                syncs=watched(self.syncs),
+                library=library,
+                reports=reports,
+                place=place,
+                daily_hour=DAILY_HOUR,
+                clock=self.clock,
+            ),
+            library=library,
+            downloader_inbox=downloader_inbox,
+            deadline=DEADLINE,
+            notify=self.notify,
+            clock=self.clock,
+            count=lambda name, value: None,
+        )
+        return Inbox(service, REACTIONS, bus=bus, queue=queue, settings=SETTINGS, clock=self.clock)
+
+    def deliver(self, *events: Event, to: Inbox[Summarizer] | None = None) -> set[str]:
+        """Deliver a batch. Returns the ids of the syncs whose events are to be delivered again ("" for reviews)."""
+        bodies = [body_of(event, time=event.occurred_at) for event in events]
+        records = [record(body, name=str(n)) for n, body in enumerate(bodies)]
+        answer = (to or self.inbox).process({"Records": records}, CONTEXT)
+        return {events[int(str(failure["itemIdentifier"]))].sync_id for failure in answer["batchItemFailures"]}
+
+    def take(self, *events: Event) -> None:
+        """Deliver a batch that has to succeed."""
+        assert self.deliver(*events) == set()
 
     def review(self, minutes: float) -> None:
-        """A review so many minutes after the sync was asked for."""
-        self.now = max(self.now, BEGIN + timedelta(minutes=minutes))
-        self.tell(review_due(minutes))
+        """Review, so many minutes after the request."""
+        self.wait_until(minutes)
+        self.take(review_due(minutes))
+
+    def wait_until(self, minutes: float) -> None:
+        self.clock.moment = max(self.clock.moment, BEGIN + timedelta(minutes=minutes))
+
+    def before(self, step: str, action: Callable[[], object], *, nth: int = 1) -> None:
+        """Let this happen just before the nth step of that name from now on ("": of any name), and then no more."""
+        left = nth
+
+        def strike(name: str) -> None:
+            nonlocal left
+            left -= step in ("", name)
+            if left == 0:
+                self.undisturbed()
+                action()
+
+        self.before_step = strike
+
+    def undisturbed(self) -> None:
+        self.before_step = lambda name: None
 
     def sync(self, sync_id: str = SYNC) -> Sync:
         found = self.syncs.read(sync_id)
         assert found is not None
         return found
 
-    def media(self, sync_id: str = SYNC) -> dict[str, Medium]:
-        return {medium.media_id: medium for medium in self.syncs.all_media(sync_id)}
+    def closed_sync(self) -> ClosedSync:
+        sync = self.sync()
+        assert isinstance(sync, ClosedSync)
+        return sync
 
-    def events(self, kind: str = "") -> list[dict[str, Any]]:
-        """The data of the events on the bus."""
-        return [detail["data"] for name, detail in self.wire.sent if not kind or name == kind]
+    @property
+    def is_settled(self) -> bool:
+        return self.syncs.unsettled() == []
+
+    def medium(self, media_id: str) -> Medium:
+        return self.syncs.media(SYNC, [media_id])[media_id]
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Return the data of the events of a kind on the bus."""
+        return [detail["data"] for name, detail in self.wire.sent if name == kind]
 
     @property
     def event_names(self) -> list[str]:
-        return [name for name, _ in self.wire.sent]
+        """The names of the events about syncs: all but those that say what was sent to operators."""
+        return [name for name, _ in self.wire.sent if name != OperatorsNotified.__name__]
+
+    @property
+    def notified(self) -> list[str]:
+        """The events that the notifications are about."""
+        return [notification.about for notification in self.notifications]
+
+    def _records(self, media_ids: Collection[str]) -> dict[str, MediumRecord]:
+        return {media_id: self.library[media_id] for media_id in media_ids if media_id in self.library}
 
     def _notify(self, notification: Notification) -> None:
-        self.note("notify")
-        if self.topic_down:
+        if self.topic_is_down:
             raise TransientError("the topic is down")
         self.notifications.append(notification)
 
-    def _store_report(self, key: str, report: bytes) -> None:
-        self.note("store_report")
-        self.reports[key] = json.loads(report)
+    def _store_report(self, sync_id: str, report: bytes) -> None:
+        self.reports[sync_id] = json.loads(report)
 
-    def note(self, name: str) -> None:
-        self.before_step(name)
-        self.steps.append(name)
+    def _store_library_page(self, page: bytes) -> None:
+        self.library_pages.append(page.decode())
+
+    def _store_page(self, sync_id: str, page: bytes) -> None:
+        self.pages[sync_id] = page.decode()
 
 
 class Watched:
-    """Lets a test act just before, or instead of, a call of something that changes the world."""
+    """Lets a test act just before, or instead of, a step: a call that changes the world."""
 
-    CHANGES = ("write", "claim", "release", "mark_event_sent", "mark_notified", "put_events")
+    STEPS = (
+        *("write", "tell", "claim", "release", "mark_event_sent", "mark_notified", "put_events", "publish", "store"),
+        *("store_library_page", "keep_page", "import_into_history"),
+    )
 
-    def __init__(self, watched: Any, stage: Stage) -> None:
+    def __init__(self, watched: object, stage: Stage) -> None:
         self._watched = watched
         self._stage = stage
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._watched, name)
-        if name not in self.CHANGES:
+        if name not in self.STEPS:
             return attribute
 
-        def call(*args: Any, **more: Any) -> Any:
-            self._stage.note(name)
+        def step(*args: Any, **more: Any) -> Any:
+            self._stage.before_step(name)
+            self._stage.steps.append(name)
             return attribute(*args, **more)
 
-        return call
+        return step
 
 
-def create_table(resource: Any, name: str, partition: str, sort: tuple[str, str]) -> None:
-    resource.create_table(
-        TableName=name,
-        KeySchema=[
-            {"AttributeName": partition, "KeyType": "HASH"},
-            {"AttributeName": sort[0], "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": partition, "AttributeType": "S"},
-            {"AttributeName": sort[0], "AttributeType": sort[1]},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
+class Calm:
+    """Effects of a simulated AWS in which each call is answered at once, and no fault strikes."""
 
+    faults = SimpleNamespace(strike=lambda *_: None)
 
-@functools.cache
-def _resource() -> Any:
-    """Made once, as making it takes longer than most tests."""
-    session = boto3.Session(region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test")
-    return session.resource("dynamodb")
-
-
-@contextmanager
-def a_stage() -> Iterator[Stage]:
-    with mock_aws():
-        create_table(_resource(), "syncs", "sync_id", ("record", "S"))
-        yield Stage(_resource().meta.client)
+    def call(self, _operation: str, _subject: str, apply: Callable[[], Any], **_: Any) -> Any:
+        return apply()

@@ -1,25 +1,27 @@
 """The authenticator: its real composition against the fake GoPro Cloud."""
 
+import hashlib
 import importlib
 import json
 import logging
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer
 from botocore.exceptions import ClientError
 
-from services.authenticator.ledger import Ledger
-from services.authenticator.once import Once, Outcome
-from services.authenticator.vault import Vault
+from ops.local.gopro_cloud import DEMO_CREDENTIALS, Account, FakeGoProCloud
+from ops.local.gopro_cloud.faults import Answer, Hangup, Refused
+from services.authenticator.authenticator_table import AuthenticatorTable, Outcome, StillInProgress
+from services.authenticator.secrets import Secrets
+from services.authenticator.settings import Settings
 from services.shared.gopro.client import GoProClient
-from tests.gopro_cloud import DEMO_CREDENTIALS, Account, FakeGoProCloud
-from tests.gopro_cloud.faults import Answer, Hangup
+from services.shared.gopro.patient import Session
+from services.shared.settings import from_environment
 from tests.unit.gopro_stage import Stage, staged
 
 CLIENT = {key: DEMO_CREDENTIALS[key] for key in ("client_id", "client_secret")}
@@ -47,7 +49,8 @@ def rejected(version: int, sync_id: str = "sync-1") -> dict[str, Any]:
 def the_failure(stage: Stage) -> dict[str, Any]:
     ((name, detail),) = stage.published()
     assert name == "AuthenticationFailed"
-    return detail["data"]
+    data: dict[str, Any] = detail["data"]
+    return data
 
 
 # -- a sync's session -------------------------------------------------------------------------------------------------
@@ -90,6 +93,45 @@ def test_a_session_that_gopro_refuses_is_renewed_for_a_sync(stage: Stage) -> Non
     assert stage.secret("SESSION_SECRET")["version"] == 2
 
 
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_an_account_that_gopro_refuses_fails_the_sync_at_once_in_gopros_words_and_keeps_the_session(
+    stage: Stage, begun_before: bool
+) -> None:
+    if begun_before:
+        stage.send("SyncRequested")
+        stage.published()
+    refused = Refused(message="Please renew your plan.")
+    stage.cloud.arm(refused)
+    for night in (2, 3):
+        assert stage.send("SyncRequested", event_id=f"sync-{night}")
+        told = the_failure(stage)
+        assert told["reason"] == "GoPro refuses the account (403: subscription_required: Please renew your plan.)"
+        assert "check that the subscription is active, then send a new SyncRequested" in told["remedy"]
+    assert (calls(stage, "token"), calls(stage, "user")) == (1, 3 if begun_before else 2)
+    stage.cloud.faults.disarm()
+    assert stage.send("SyncRequested", event_id="sync-4")
+    assert stage.published()[-1][0] == "SessionAuthenticated"
+    assert calls(stage, "token") == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_trouble_of_the_listing_is_not_that_of_a_pasted_session(stage: Stage, status: int) -> None:
+    stage.put_secret("CREDENTIALS_SECRET", {"access_token": stage.cloud.tokens.paste(3600)})
+    stage.cloud.arm(Answer(endpoint="search", status=status, times=None))
+    assert stage.send("SyncRequested")
+    assert [name for name, _ in stage.published()] == ["SessionAuthenticated"]
+
+
+def test_a_rejected_session_of_a_refused_account_is_not_marked_dead(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    stage.published()
+    stage.clock.advance(1900)
+    stage.cloud.arm(Refused())
+    assert stage.send("SessionRejected", rejected(1))
+    assert "subscription_required" in the_failure(stage)["reason"]
+    assert (stage.secret("SESSION_SECRET")["version"], stage.secret("SESSION_SECRET")["dead_because"]) == (2, "")
+
+
 def test_new_credentials_win_over_a_session_and_over_the_rotated_token(stage: Stage) -> None:
     stage.send("SyncRequested")
     stage.cloud.configure_account(refresh_token="another-refresh-token")
@@ -99,7 +141,7 @@ def test_new_credentials_win_over_a_session_and_over_the_rotated_token(stage: St
     assert stage.published()[-1][0] == "SessionAuthenticated"
 
 
-def test_where_gopro_does_not_rotate_the_old_refresh_token_is_kept(stage: Stage) -> None:
+def test_without_rotation_the_old_refresh_token_is_kept(stage: Stage) -> None:
     stage.cloud.configure_account(rotation=False)
     stage.send("SyncRequested")
     assert stage.secret("REFRESH_SECRET") == {}
@@ -118,7 +160,7 @@ def test_the_rotated_token_is_stored_before_the_session_is_used(stage: Stage) ->
 
 
 def test_a_crash_between_grant_and_use_loses_no_refresh_token(stage: Stage) -> None:
-    stage.cloud.arm(Hangup(endpoint="user", times=1))
+    stage.cloud.arm(Hangup(endpoint="user", times=2))
     assert not stage.send("SyncRequested")
     stage.put_secret("SESSION_SECRET", {})
     assert stage.send("SyncRequested", receives=2)
@@ -141,23 +183,69 @@ class Faltering:
         return self.client.put_secret_value(**request)
 
 
+class Lagging:
+    """Secrets Manager as it may be after a write: who names no version gets the one before."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def get_secret_value(self, **request: Any) -> Any:
+        stage = {} if "VersionId" in request else {"VersionStage": "AWSPREVIOUS"}
+        return self.client.get_secret_value(**request, **stage)
+
+
+def secrets_of(stage: Stage, client: Any) -> Secrets:
+    settings = from_environment(Settings, stage.environment)
+    dynamodb = stage.session.resource("dynamodb").meta.client
+    table = AuthenticatorTable(dynamodb, settings.authenticator_table, clock=stage.clock)
+    return Secrets(client, settings, table=table, clock=stage.clock)
+
+
+def a_session(version: int) -> Session:
+    return Session(access_token=f"token-{version}", version=version, obtained_at="2026-11-23T01:00:00Z")
+
+
+def test_an_answer_from_before_the_last_write_brings_back_neither_session_nor_refresh_token(stage: Stage) -> None:
+    credentials = secrets_of(stage, stage.client("secretsmanager")).credentials()
+    secrets = secrets_of(stage, Lagging(stage.client("secretsmanager")))
+    for number in (1, 2, 3):
+        secrets.keep_refresh_token(f"rotated-{number}", credentials)
+        secrets.keep_session(a_session(number))
+    assert secrets.refresh_token(credentials) == "rotated-3"
+    assert secrets.session() == a_session(3)
+
+
+def test_what_somebody_else_has_written_since_is_read(stage: Stage) -> None:
+    secrets = secrets_of(stage, stage.client("secretsmanager"))
+    secrets.keep_session(a_session(1))
+    stage.put_secret("SESSION_SECRET", "{}")
+    assert secrets.session() is None
+
+
+def test_a_secret_that_was_created_again_is_read_after_a_wait(stage: Stage) -> None:
+    secrets = secrets_of(stage, stage.client("secretsmanager"))
+    secrets.keep_session(a_session(1))
+    secrets._table.note_secret_version(stage.environment["SESSION_SECRET"], "0" * 32)
+    assert secrets.session() == a_session(1)
+    assert stage.clock.slept == [1, 2, 4]
+
+
 @pytest.mark.parametrize(("failures", "kept"), [(4, True), (5, False)])
-def test_storing_a_rotated_token_is_insisted_on_since_the_old_one_is_worthless(
+def test_storing_a_rotated_token_is_tried_five_times_since_the_old_one_is_dead(
     stage: Stage, failures: int, kept: bool
 ) -> None:
-    waits: list[float] = []
-    secrets: Any = Faltering(stage.client("secretsmanager"), failures)
-    arns = {
-        name: stage.environment[name.upper()] for name in ("credentials_secret", "refresh_secret", "session_secret")
-    }
-    vault = Vault(secrets, **arns, sleep=waits.append)
+    client: Any = Faltering(stage.client("secretsmanager"), failures)
+    secrets = secrets_of(stage, client)
     with nullcontext() if kept else pytest.raises(ClientError):
-        vault.keep_refresh_token("rotated", vault.credentials())
-    assert vault.refresh_token(vault.credentials()) == ("rotated" if kept else REFRESH["refresh_token"])
-    assert waits == [1, 2, 4, 8]
+        secrets.keep_refresh_token("rotated", secrets.credentials())
+    assert secrets.refresh_token(secrets.credentials()) == ("rotated" if kept else REFRESH["refresh_token"])
+    assert stage.clock.slept == [1, 2, 4, 8]
 
 
-def test_username_and_password_do_where_there_is_no_refresh_token(stage: Stage) -> None:
+def test_username_and_password_serve_where_there_is_no_refresh_token(stage: Stage) -> None:
     stage.put_secret("CREDENTIALS_SECRET", LOGIN)
     assert stage.send("SyncRequested")
     stage.cloud.tokens.revoke_access()
@@ -167,7 +255,7 @@ def test_username_and_password_do_where_there_is_no_refresh_token(stage: Stage) 
 
 
 @pytest.mark.scenario(7)
-def test_the_password_stands_in_for_a_dead_refresh_token_and_not_more_than_once_a_minute(stage: Stage) -> None:
+def test_the_password_replaces_a_dead_refresh_token_at_most_once_a_minute(stage: Stage) -> None:
     stage.put_secret("CREDENTIALS_SECRET", BOTH)
     stage.cloud.tokens.blacklist_refresh()
     assert stage.send("SyncRequested")
@@ -182,7 +270,7 @@ def test_the_password_stands_in_for_a_dead_refresh_token_and_not_more_than_once_
     assert grants.count("password") == 2
 
 
-def test_a_session_secret_that_can_not_be_read_is_written_anew(stage: Stage) -> None:
+def test_an_unreadable_session_secret_is_overwritten(stage: Stage) -> None:
     stage.put_secret("SESSION_SECRET", "{broken")
     stage.put_secret("REFRESH_SECRET", "[]")
     assert stage.send("SyncRequested")
@@ -202,23 +290,23 @@ def test_versions_rise_even_if_the_table_is_lost(stage: Stage) -> None:
 # -- a pasted token ---------------------------------------------------------------------------------------------------
 
 
-def test_a_pasted_token_makes_a_session_whose_end_nobody_knows(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_end_of_a_pasted_token_is_unknown(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.put_secret("CREDENTIALS_SECRET", {"access_token": stage.cloud.tokens.paste(3600)})
     assert stage.send("SyncRequested")
-    assert "dies within hours or days" in caplog.text
+    assert "pasted_token_used" in caplog.text
     ((_, detail),) = stage.published()
     assert detail["data"]["expires_at"] is None
     assert calls(stage, "token") == 0
 
 
-def test_a_dead_pasted_token_is_told_at_once_with_what_to_do(stage: Stage) -> None:
+def test_a_dead_pasted_token_is_reported_at_once_with_a_remedy(stage: Stage) -> None:
     stage.put_secret("CREDENTIALS_SECRET", {"access_token": stage.cloud.tokens.paste(100)})
     stage.send("SyncRequested")
     stage.published()
     stage.clock.advance(101)
     assert stage.send("SessionRejected", rejected(1))
     data = the_failure(stage)
-    assert "the pasted token has died: paste a new one, or configure client id and secret" in data["reason"]
+    assert "the pasted token is dead: paste a new one, or configure a client id and secret" in data["reason"]
     assert data["session_version"] == 1
     assert stage.secret("SESSION_SECRET")["dead_because"] == data["reason"]
 
@@ -245,9 +333,7 @@ def test_a_dead_pasted_token_is_told_at_once_with_what_to_do(stage: Stage) -> No
         {**REFRESH, "client_secret": "line\nbreak"},
     ],
 )
-def test_a_credentials_secret_that_holds_nothing_usable_is_named_with_the_command(
-    stage: Stage, content: object
-) -> None:
+def test_an_unusable_credentials_secret_is_named_with_the_command_that_fills_it(stage: Stage, content: object) -> None:
     if content:
         stage.put_secret("CREDENTIALS_SECRET", content)
     else:
@@ -257,12 +343,12 @@ def test_a_credentials_secret_that_holds_nothing_usable_is_named_with_the_comman
     data = the_failure(stage)
     secret = stage.environment["CREDENTIALS_SECRET"]
     assert secret in data["reason"]
-    assert f"aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://" in data["remedy"]
+    assert "\n  cloud-sync credentials set" in data["remedy"]
     assert calls(stage, "token") == 0
 
 
 @pytest.mark.scenario(55)
-def test_a_credentials_secret_that_is_to_be_deleted_is_named_with_the_command_that_takes_it_back(stage: Stage) -> None:
+def test_a_credentials_secret_marked_for_deletion_is_named_with_the_command_that_restores_it(stage: Stage) -> None:
     secret = stage.environment["CREDENTIALS_SECRET"]
     stage.client("secretsmanager").delete_secret(SecretId=secret, RecoveryWindowInDays=7)
     assert stage.send("SyncRequested")
@@ -277,12 +363,12 @@ def test_a_credentials_secret_that_is_to_be_deleted_is_named_with_the_command_th
     ("credentials", "change", "reason", "remedy"),
     [
         ({**REFRESH, "client_id": "wrong"}, {}, "client id and secret are not known", "Check client_id"),
-        ({**REFRESH, "refresh_token": "wrong"}, {}, "not valid, or no longer", "new refresh_token"),
+        ({**REFRESH, "refresh_token": "wrong"}, {}, "no longer valid", "new refresh_token"),
         ({**LOGIN, "password": "wrong"}, {}, "tried with the password", "username and password still log in"),
         (LOGIN, {"two_factor": True}, "second factor", "Use a refresh_token"),
     ],
 )
-def test_refused_credentials_fail_the_sync_at_once_and_say_what_to_do(
+def test_refused_credentials_fail_the_sync_at_once_with_a_remedy(
     stage: Stage, credentials: dict[str, str], change: dict[str, Any], reason: str, remedy: str
 ) -> None:
     stage.cloud.configure_account(**change)
@@ -334,7 +420,7 @@ def test_a_dead_session_is_tried_again_for_a_new_sync(stage: Stage) -> None:
 # -- trouble that may pass --------------------------------------------------------------------------------------------
 
 
-def test_an_outage_is_retried_after_2_4_and_8_seconds_and_then_told(stage: Stage) -> None:
+def test_an_outage_is_retried_after_2_4_and_8_seconds_and_then_reported(stage: Stage) -> None:
     stage.cloud.outage(600)
     for receives in (1, 2, 3):
         assert not stage.send("SyncRequested", receives=receives)
@@ -347,7 +433,7 @@ def test_an_outage_is_retried_after_2_4_and_8_seconds_and_then_told(stage: Stage
     assert "wait until GoPro answers" in data["remedy"]
 
 
-def test_the_message_of_a_failed_sync_that_is_redriven_is_acknowledged_with_advice(
+def test_a_redriven_request_of_a_failed_sync_is_acknowledged_and_logged(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage.cloud.outage(600)
@@ -357,7 +443,7 @@ def test_the_message_of_a_failed_sync_that_is_redriven_is_acknowledged_with_advi
     assert stage.send("SyncRequested", receives=1)
     assert stage.published() == []
     assert calls(stage, "token") == 1
-    assert "send a new SyncRequested" in caplog.text
+    assert "sync_failed_before" in caplog.text
 
 
 @pytest.mark.scenario(14)
@@ -394,80 +480,84 @@ def test_a_sync_that_has_begun_is_not_begun_again(stage: Stage) -> None:
     assert detail["metadata"]["sync_id"] == "scheduled-2026-11-24"
 
 
-def test_a_sync_being_begun_by_another_worker_is_waited_for(stage: Stage) -> None:
-    dynamodb = stage.client("dynamodb")
-    inside, outside = threading.Event(), threading.Event()
-
-    def work() -> Outcome:
-        inside.set()
-        outside.wait(10)
-        return Outcome(session_version=7)
-
-    once = Once(dynamodb, "authenticator", sleep=lambda _: outside.set())
-    other = threading.Thread(target=lambda: Once(dynamodb, "authenticator").begin("s", work, lambda: 60))
-    other.start()
-    inside.wait(10)
-    outcome, done_now = once.begin("s", Outcome, lambda: 60)
-    other.join()
-    assert (outcome.session_version, done_now) == (7, False)
+def the_item_of(stage: Stage, sync_id: str) -> dict[str, Any]:
+    """What the table holds of a sync's beginning, as Powertools' idempotency wrote it in version 0.1.0."""
+    key = {"id": "sync#" + hashlib.md5(json.dumps(sync_id).encode()).hexdigest()}
+    return dict(boto3.resource("dynamodb").Table("authenticator").get_item(Key=key).get("Item", key))
 
 
-def test_a_sync_still_being_begun_is_never_a_failure_fact(stage: Stage) -> None:
-    stage.client("dynamodb").put_item(
-        TableName="authenticator",
-        Item={
-            "id": {"S": _once_key(stage, "sync-1")},
-            "status": {"S": "INPROGRESS"},
-            "expiration": {"N": "99999999999"},
-            "in_progress_expiration": {"N": "99999999999999"},
-        },
-    )
+def put_item(item: Mapping[str, Any], **changes: Any) -> None:
+    boto3.resource("dynamodb").Table("authenticator").put_item(Item={**item, **changes})
+
+
+def claimed_by_another_worker(stage: Stage, sync_id: str, seconds: float) -> dict[str, Any]:
+    now = stage.clock.now().timestamp()
+    item = {
+        **the_item_of(stage, sync_id),
+        "status": "INPROGRESS",
+        "expiration": int(now) + 10**6,
+        "in_progress_expiration": int((now + seconds) * 1000),
+    }
+    put_item(item)
+    return item
+
+
+@pytest.mark.parametrize("outcome", [Outcome(session_version=7), Outcome(failed_because="a wrong password")])
+def test_a_sync_that_another_worker_is_beginning_is_waited_for(stage: Stage, outcome: Outcome) -> None:
+    item = claimed_by_another_worker(stage, "sync-1", seconds=60)
+    stage.clock.while_asleep = lambda: put_item(item, status="COMPLETED", data=json.dumps(asdict(outcome)))
+    assert stage.send("SyncRequested")
+    assert stage.published() == []
+    assert stage.clock.slept == [AuthenticatorTable.POLL_SECONDS]
+
+
+def test_a_sync_that_another_worker_is_still_beginning_is_never_reported_as_failed(stage: Stage) -> None:
+    claimed_by_another_worker(stage, "sync-1", seconds=1000)
     assert not stage.send("SyncRequested", receives=4)
     assert stage.published() == []
 
 
-class _Killed(BaseException):
-    """The function's time is over."""
+def test_the_claim_of_a_killed_worker_ends_with_its_time(stage: Stage) -> None:
+    claimed_by_another_worker(stage, "sync-1", seconds=30)
+    assert stage.send("SyncRequested")
+    assert [name for name, _ in stage.published()] == ["SessionAuthenticated"]
+    assert stage.clock.slept.count(AuthenticatorTable.POLL_SECONDS) == 31
 
 
-def test_the_mark_of_a_killed_worker_ends_with_its_time_and_an_outcome_stays_for_400_days(stage: Stage) -> None:
-    once = Once(stage.client("dynamodb"), "authenticator")
-
-    def killed() -> Outcome:
-        raise _Killed
-
-    with pytest.raises(_Killed):
-        once.begin("s", killed, lambda: 60)
-    (item,) = stage.client("dynamodb").scan(TableName="authenticator")["Items"]
-    assert int(item["in_progress_expiration"]["N"]) / 1000 - time.time() == pytest.approx(60, abs=5)
-    once.begin("another", Outcome, lambda: 60)
-    completed = [i for i in stage.client("dynamodb").scan(TableName="authenticator")["Items"] if i != item]
-    assert int(completed[0]["expiration"]["N"]) - time.time() == pytest.approx(400 * 86_400, abs=5)
+def test_the_next_try_of_a_message_takes_up_its_own_claim_at_once_and_nobody_else_does(stage: Stage) -> None:
+    stage.cloud.arm(Answer(endpoint="user", status=503, times=1))
+    assert not stage.send("SyncRequested")
+    table = AuthenticatorTable(boto3.resource("dynamodb").meta.client, "authenticator", clock=stage.clock)
+    another: Any = SimpleNamespace(id="another message", remaining_seconds=lambda: 4)
+    with pytest.raises(StillInProgress):
+        table.begin_sync("sync-1", another)
+    assert stage.send("SyncRequested", receives=2)
+    assert AuthenticatorTable.POLL_SECONDS not in stage.clock.slept
 
 
-def test_a_sync_that_was_told_its_session_never_hears_of_a_failure_to_remember_that(
+def test_the_outcome_of_a_beginning_is_kept_for_400_days(stage: Stage) -> None:
+    stage.send("SyncRequested")
+    item = the_item_of(stage, "sync-1")
+    assert item["status"] == "COMPLETED"
+    assert json.loads(item["data"]) == {"session_version": 1, "failed_because": ""}
+    assert item["expiration"] == int(stage.clock.now().timestamp()) + 400 * 86_400
+
+
+def test_a_sync_whose_outcome_cannot_be_kept_is_not_reported_as_failed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forget(self: DynamoDBPersistenceLayer, **request: Any) -> None:
+    def forget(*_: object) -> None:
         raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
 
-    monkeypatch.setattr(DynamoDBPersistenceLayer, "save_success", forget)
+    monkeypatch.setattr(AuthenticatorTable, "remember", forget)
     assert not stage.send("SyncRequested", receives=4)
     assert [name for name, _ in stage.published()] == ["SessionAuthenticated"]
-
-
-def _once_key(stage: Stage, sync_id: str) -> str:
-    """As Powertools names it."""
-    once = Once(stage.client("dynamodb"), "authenticator")
-    once.begin(sync_id, Outcome, lambda: 60)
-    (item,) = stage.client("dynamodb").scan(TableName="authenticator")["Items"]
-    return str(item["id"]["S"])
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-def test_filters_are_told_in_utc(stage: Stage) -> None:
+def test_filters_are_published_in_utc(stage: Stage) -> None:
     filters = {"types": ["Video"], "captured_from": "2026-01-30T22:08:11.5+01:00", "captured_until": "2026-02-01"}
     assert stage.send("SyncRequested", {"filters": filters})
     ((_, detail),) = stage.published()
@@ -490,9 +580,10 @@ def test_filters_are_told_in_utc(stage: Stage) -> None:
         ({"filters": "Video"}, ""),
     ],
 )
-def test_a_request_that_can_not_be_met_is_refused_with_the_reason(stage: Stage, request_: Any, named: str) -> None:
+def test_a_request_with_a_mistake_is_refused_with_the_reason(stage: Stage, request_: Any, named: str) -> None:
     assert stage.send("SyncRequested", request_)
     data = the_failure(stage)
+    assert data["request_refused"]
     assert named in data["reason"]
     assert "new SyncRequested" in data["remedy"]
     assert calls(stage, "token") == 0
@@ -548,7 +639,7 @@ def test_of_a_short_session_half_its_life_is_young(stage: Stage) -> None:
 
 
 @pytest.mark.scenario(7)
-def test_when_no_session_can_be_had_every_sync_hears_of_it_and_gopro_is_asked_once(begun: Stage) -> None:
+def test_a_dead_session_is_reported_to_every_sync_and_gopro_is_asked_once(begun: Stage) -> None:
     begun.cloud.tokens.blacklist_refresh()
     assert begun.send("SessionRejected", rejected(1))
     first = the_failure(begun)
@@ -558,7 +649,7 @@ def test_when_no_session_can_be_had_every_sync_hears_of_it_and_gopro_is_asked_on
     assert name == "AuthenticationFailed"
     assert detail["metadata"]["sync_id"] == "another-sync"
     assert detail["data"]["reason"] == first["reason"]
-    assert "put-secret-value" in detail["data"]["remedy"]
+    assert "cloud-sync credentials login" in detail["data"]["remedy"]
     assert (calls(begun, "any"), calls(begun, "token"), calls(begun, "user")) == asked
 
 
@@ -614,7 +705,7 @@ def test_syncs_that_begin_at_once_share_one_new_session(begun: Stage) -> None:
 
 
 def held_by_another_worker(stage: Stage, seconds: float) -> None:
-    until = {"N": str(int(stage.clock().timestamp() + seconds))}
+    until = {"N": str(int(stage.clock.now().timestamp() + seconds))}
     stage.client("dynamodb").put_item(
         TableName="authenticator", Item={"id": {"S": "refresh-lease"}, "owner": {"S": "x"}, "lease_until": until}
     )
@@ -627,22 +718,22 @@ def test_the_lease_of_a_killed_worker_ends_with_its_time(begun: Stage) -> None:
 
 
 def test_a_worker_whose_lease_ran_out_leaves_the_next_ones_alone(begun: Stage) -> None:
-    ledger = Ledger(boto3.resource("dynamodb").meta.client, "authenticator")
-    with ledger.refresh_lease(lambda: 100):
+    table = AuthenticatorTable(boto3.resource("dynamodb").meta.client, "authenticator", clock=begun.clock)
+    with table.refresh_lease(lambda: 100):
         held_by_another_worker(begun, 60)
     lease = begun.client("dynamodb").get_item(TableName="authenticator", Key={"id": {"S": "refresh-lease"}})
     assert lease["Item"]["owner"] == {"S": "x"}
 
 
-def test_a_session_has_a_number_above_all_before_it_also_with_a_table_that_is_new_or_an_older_copy(
+def test_session_numbers_rise_even_if_the_table_is_lost_or_restored(
     begun: Stage,
 ) -> None:
-    ledger = Ledger(boto3.resource("dynamodb").meta.client, "authenticator")
+    table = AuthenticatorTable(boto3.resource("dynamodb").meta.client, "authenticator", clock=begun.clock)
     key = {"id": {"S": "session-version"}}
-    assert [ledger.next_session_version(1), ledger.next_session_version(2)] == [2, 3]
-    assert ledger.next_session_version(7) == 8, "the table knew of 3"
+    assert [table.next_session_version(1), table.next_session_version(2)] == [2, 3]
+    assert table.next_session_version(7) == 8, "the table knew of 3"
     begun.client("dynamodb").delete_item(TableName="authenticator", Key=key)
-    assert [ledger.next_session_version(8), ledger.next_session_version(2)] == [9, 10]
+    assert [table.next_session_version(8), table.next_session_version(2)] == [9, 10]
 
 
 def test_a_worker_without_time_does_not_wait_for_the_lease(begun: Stage) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.sync.copies import differences
-from bench.sync.plan import FULL, LANES, QUICK, Plan
-from bench.sync.report import document, plot, text
-from bench.sync.results import (
+from tools.bench.sync.copies import differences
+from tools.bench.sync.plan import FULL, LANES, QUICK, Plan
+from tools.bench.sync.report import document, plot, text
+from tools.bench.sync.results import (
     Goal,
     Growth,
     GrowthRun,
@@ -17,6 +17,7 @@ from bench.sync.results import (
     Moments,
     PeerRun,
     Results,
+    TimeLapseRun,
     Workload,
     goals,
     load,
@@ -49,6 +50,16 @@ GROWTH = Growth(
     ],
     wrong=(),
 )
+TIME_LAPSE = TimeLapseRun(
+    files=300,
+    file_bytes=1_000_000,
+    bytes_per_second=6_250_000,
+    latency_seconds=0.05,
+    seconds=12.3,
+    connections_at_once=8,
+    cpu_seconds={"functions": 9.75},
+    wrong=(),
+)
 RESULTS = Results(
     measured_at="2026-11-24T01:02:03+00:00",
     quick=False,
@@ -58,6 +69,7 @@ RESULTS = Results(
     settings={"gopro_connections": "5"},
     lanes=LANES_RUN,
     peer=PEER_RUN,
+    time_lapse=TIME_LAPSE,
     growth=GROWTH,
 )
 
@@ -75,7 +87,7 @@ def test_the_share_of_the_ideal_counts_from_the_request_to_the_notification() ->
 
 
 def test_a_run_that_reaches_everything_misses_nothing() -> None:
-    assert len(goals(RESULTS)) == 5
+    assert len(goals(RESULTS)) == 7
     assert missed(RESULTS) == []
 
 
@@ -92,6 +104,11 @@ def test_a_sync_that_took_more_connections_than_lanes_was_no_fair_comparison() -
 def test_the_time_of_a_medium_is_of_the_median_sync() -> None:
     assert [run.per_medium for run in GROWTH.runs] == pytest.approx([0.12, 0.045, 0.0495])
     assert GROWTH.ratio == pytest.approx(1.1)
+
+
+def test_a_time_lapse_has_to_be_stored_within_its_time() -> None:
+    (goal,) = missed(replace(RESULTS, time_lapse=replace(TIME_LAPSE, seconds=14.1)))
+    assert (goal.name, goal.wanted, goal.measured) == ("a time-lapse of 300 photos", "at most 14 s", "14.1 s")
 
 
 def test_growth_is_judged_by_the_two_longest_libraries() -> None:
@@ -112,7 +129,7 @@ def test_a_quick_run_is_judged_by_its_copies_alone() -> None:
 
 
 def test_parts_that_were_not_run_have_no_goals() -> None:
-    assert goals(replace(RESULTS, lanes=None, growth=None)) == []
+    assert goals(replace(RESULTS, lanes=None, time_lapse=None, growth=None)) == []
 
 
 @pytest.mark.parametrize("plan", [FULL, QUICK])
@@ -147,7 +164,17 @@ def test_results_are_read_back_as_they_were(tmp_path: Path) -> None:
 
 def test_the_document_has_every_part_and_its_figures() -> None:
     told = document(RESULTS)
-    for wanted in ("90.9%", "80.0%", "110.0 s, 28.41 MB/s", "other-tool 9.8.7", "1.10", "A Chip", "2026-11-24"):
+    for wanted in (
+        "90.9%",
+        "80.0%",
+        "110.0 s, 28.41 MB/s",
+        "12.3 s, 24.39 MB/s",
+        "6.0 s",
+        "other-tool 9.8.7",
+        "1.10",
+        "A Chip",
+        "2026-11-24",
+    ):
         assert wanted in told
     assert "MISSED" not in told
     assert "Not measured" not in told
@@ -166,7 +193,7 @@ def test_a_peer_that_could_not_be_measured_is_told_of_by_name_wherever_results_a
 
 
 def test_the_phases_of_a_sync_add_up_to_the_whole() -> None:
-    phases = text(RESULTS).split("Where the time")[1].split("Growth")[0]
+    phases = text(RESULTS).split("Where the time")[1].split("A time-lapse")[0]
     *parts, whole = [float(found) for found in re.findall(r"(-?[\d.]+) s$", phases, re.MULTILINE)]
     assert sum(parts) == pytest.approx(whole) == 110
 

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from services.shared.bus import MAX_BYTES, MAX_ENTRIES, TRIES, Bus, OversizeEvent, PublishFailed, iso
+from services.shared.bus import MAX_BYTES, MAX_ENTRIES, TRIES, Bus, OversizeEvent, PublishFailed
+from services.shared.clock import iso
+from services.shared.envelope import read_event as read
 from services.shared.events import Event, LibraryListingFailed, MediaDiscovered, SyncCompleted, SyncRequested
-from services.shared.events import read_event as read
+from tests.unit.clocks import ManualClock
 
 NOW = datetime(2026, 11, 23, 1, 0, 3, 999_999, tzinfo=UTC)
 ACCEPTED = None
@@ -43,9 +45,8 @@ class EventBridge:
         return [[json.loads(entry["Detail"])["data"]["media_id"] for entry in call] for call in self.calls]
 
 
-def bus_to(client: Any, naps: list[float] | None = None) -> Bus:
-    slept = [] if naps is None else naps
-    return Bus(client, name="bus", source="cloud-sync.lister", now=lambda: NOW, sleep=slept.append, jitter=lambda: 0.5)
+def bus_to(client: Any, clock: ManualClock | None = None) -> Bus:
+    return Bus(client, name="bus", publisher="lister", clock=clock or ManualClock(NOW))
 
 
 def medium(number: object) -> MediaDiscovered:
@@ -63,7 +64,7 @@ def padded_to(size: int) -> LibraryListingFailed:
     return LibraryListingFailed(sync_id="s", reason="x" * (size - entry_size(probe.calls[0][0])))
 
 
-def test_an_event_goes_out_as_its_class_says_under_the_name_of_the_service() -> None:
+def test_an_event_carries_its_class_name_and_the_source_of_its_service() -> None:
     client = EventBridge()
     bus_to(client).publish([medium(1)])
     ((entry,),) = client.calls
@@ -88,7 +89,7 @@ def test_an_event_names_the_event_that_caused_it() -> None:
     assert second == "known before"
 
 
-def test_nothing_to_say_calls_nobody() -> None:
+def test_publishing_nothing_makes_no_call() -> None:
     client = EventBridge()
     bus_to(client).publish([])
     assert client.calls == []
@@ -103,7 +104,7 @@ def test_no_call_has_more_than_ten_entries_and_the_order_is_kept(count: int) -> 
 
 
 @pytest.mark.scenario(47)
-def test_an_event_of_just_the_size_that_fits_is_sent_and_one_byte_more_is_refused() -> None:
+def test_an_event_of_the_largest_size_is_sent_and_one_byte_more_is_refused() -> None:
     client = EventBridge()
     bus_to(client).publish([padded_to(MAX_BYTES)])
     assert entry_size(client.calls[0][0]) == MAX_BYTES
@@ -113,7 +114,7 @@ def test_an_event_of_just_the_size_that_fits_is_sent_and_one_byte_more_is_refuse
 
 
 @pytest.mark.scenario(47)
-def test_when_one_event_is_too_large_nothing_goes_out_not_even_the_batches_before_it() -> None:
+def test_one_oversize_event_stops_every_batch() -> None:
     client = EventBridge()
     with pytest.raises(OversizeEvent):
         bus_to(client).publish([*map(medium, range(25)), padded_to(MAX_BYTES + 1)])
@@ -145,7 +146,7 @@ def test_the_size_is_that_of_the_bytes_sent_whatever_the_alphabet() -> None:
     assert entry_size(client.calls[0][0]) < MAX_BYTES
 
 
-def test_half_a_surrogate_pair_in_a_file_name_does_not_stop_it() -> None:
+def test_half_a_surrogate_pair_in_a_file_name_is_published() -> None:
     client = EventBridge()
     bus_to(client).publish([MediaDiscovered(sync_id="s", media_id="1", filename="\ud83d.MP4")])
     entry = client.calls[0][0]
@@ -157,31 +158,31 @@ def test_half_a_surrogate_pair_in_a_file_name_does_not_stop_it() -> None:
 @pytest.mark.scenario(16)
 def test_only_the_entries_that_failed_are_sent_again() -> None:
     client = EventBridge([ACCEPTED, THROTTLED, ACCEPTED, "InternalFailure"], [ACCEPTED, "InternalException"])
-    naps: list[float] = []
-    bus_to(client, naps).publish(map(medium, range(5)))
+    clock = ManualClock()
+    bus_to(client, clock).publish(map(medium, range(5)))
     assert client.media_ids() == [["0", "1", "2", "3", "4"], ["1", "3"], ["3"]]
     assert client.calls[1][0] == client.calls[0][1]  # the same text, so the same event_id
-    assert naps == [0.1, 0.2]
+    assert clock.slept == [0.1, 0.2]
 
 
-def test_entries_that_keep_failing_are_an_error_and_not_waited_for_once_more() -> None:
+def test_entries_that_keep_failing_raise_without_a_pause_after_the_last_try() -> None:
     client = EventBridge(*[[THROTTLED]] * TRIES)
-    naps: list[float] = []
+    clock = ManualClock()
     with pytest.raises(PublishFailed, match="1 of the entries: ThrottlingException"):
-        bus_to(client, naps).publish([medium(0), medium(1)])
+        bus_to(client, clock).publish([medium(0), medium(1)])
     assert client.media_ids() == [["0", "1"], *[["0"]] * (TRIES - 1)]
-    assert len(naps) == TRIES - 1
+    assert len(clock.slept) == TRIES - 1
 
 
 @pytest.mark.parametrize("code", ["NotAuthorizedForSourceException", "MalformedDetail", "AccessDeniedException"])
-def test_what_can_not_be_mended_by_sending_it_again_is_not_sent_again(code: str) -> None:
+def test_an_entry_with_a_lasting_error_is_not_sent_again(code: str) -> None:
     client = EventBridge([THROTTLED, code])
     with pytest.raises(PublishFailed, match=code):
         bus_to(client).publish(map(medium, range(3)))
     assert len(client.calls) == 1
 
 
-def test_a_later_batch_is_not_sent_once_one_has_failed() -> None:
+def test_no_batch_is_sent_after_a_failed_one() -> None:
     client = EventBridge(["MalformedDetail"])
     with pytest.raises(PublishFailed):
         bus_to(client).publish(map(medium, range(30)))
@@ -195,7 +196,7 @@ def test_a_later_batch_is_not_sent_once_one_has_failed() -> None:
         EndpointConnectionError(endpoint_url="https://events.example"),
     ],
 )
-def test_a_call_that_fails_as_a_whole_is_the_callers_to_see(error: Exception) -> None:
+def test_an_error_of_the_whole_call_is_raised(error: Exception) -> None:
     with pytest.raises(type(error)):
         bus_to(EventBridge(error)).publish([medium(1)])
 
@@ -226,9 +227,7 @@ def through_eventbridge(events: list[Event]) -> list[dict[str, Any]]:
 
 
 @mock_aws
-def test_what_was_published_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
+def test_published_events_arrive_unchanged() -> None:
     summary = SyncCompleted(
         sync_id="s",
         summary_id="1",
@@ -281,15 +280,13 @@ class Wire:
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
+def wire() -> Iterator[Wire]:
     with mock_aws():
         yield Wire()
 
 
 @pytest.mark.scenario(16)
-def test_what_eventbridge_left_out_of_a_request_arrives_and_the_rest_does_not_arrive_twice(wire: Wire) -> None:
+def test_an_entry_that_eventbridge_refused_arrives_once_and_so_do_the_others(wire: Wire) -> None:
     def without_a_source(request: Any) -> None:
         body = json.loads(request.body)
         body["Entries"][1]["Source"] = ""  # which moto refuses, and that entry alone

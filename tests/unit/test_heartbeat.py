@@ -1,174 +1,174 @@
-"""The heartbeat: a message stays hidden while its work runs, and a worker that lost it is told so."""
+"""The heartbeat: a message stays hidden while its work runs, and a worker that lost it is fenced."""
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 from aws_lambda_powertools import Logger
 
-from services.shared.inbox import Fenced, Heartbeat
+from services.shared.errors import Fenced
+from services.shared.inbox.heartbeat import Heartbeat
+from tests.unit.clocks import ManualClock
 from tests.unit.inbox_fakes import Queue, message
 
-Logger()  # the parent of those in the modules; in a function it is the handler's
+Logger()  # the parent of the modules' loggers; in a function it is the handler's
 
 
-class Quick(Heartbeat):
-    """Beats so often that a test needn't wait for it."""
+class Beats:
+    """What belongs to a message. A test lets each beat begin, and then waits for its end."""
 
-    INTERVAL_SECONDS = 0.01
-    PATIENCE_SECONDS = 5.0
+    def __init__(self, *errors: Exception | None, during: Callable[[], object] = lambda: None) -> None:
+        self.errors = list(errors)
+        self.during = during
+        self.count = 0
 
-
-class Impatient(Quick):
-    PATIENCE_SECONDS = 0.05
-
-
-class Brief(Quick):
-    PATIENCE_SECONDS = 0.3
-
-
-def until(happened: Callable[[], object], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
+    def __call__(self) -> None:
+        self.count += 1
+        self.during()
+        error = self.errors.pop(0) if self.errors else None
+        if error:
+            raise error
 
 
-def heartbeats() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+class Stage:
+    """A heartbeat that beats when a test says so, on a clock that stands still."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self.queue = Queue()
+        self.clock = ManualClock()
+        self.beats = Beats(*errors)
+        self.heartbeat = Heartbeat(message(self.queue), self.clock, self.beats)
+        self._due, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._stopped = False
+        self.heartbeat._stop = self  # type: ignore[assignment]  # stands in for the event that is waited for
+
+    def wait(self, seconds: float) -> bool:
+        """In the thread of the heartbeat: wait until the next beat is due. True when it has to stop."""
+        assert seconds == Heartbeat.INTERVAL_SECONDS
+        self._done.release()
+        assert self._due.acquire(timeout=60)
+        return self._stopped
+
+    def set(self) -> None:
+        self._stopped = True
+        self._due.release()
+
+    def beat(self) -> None:
+        """Let one beat happen, all of it, half a minute after the last one."""
+        assert self._done.acquire(timeout=60)
+        self.clock.advance(Heartbeat.INTERVAL_SECONDS)
+        self._due.release()
+        if self.is_running():
+            assert self._done.acquire(timeout=60)
+            self._done.release()
+
+    def is_running(self) -> bool:
+        """Whether the thread is alive, once it has had all the time to end."""
+        thread = self.heartbeat._thread
+        while thread.is_alive():
+            if self._done.acquire(timeout=0.01):
+                self._done.release()
+                return True
+        return False
 
 
 def test_the_message_is_hidden_for_two_minutes_before_anything_else() -> None:
-    queue = Queue()
-    with Heartbeat(message(queue)) as heartbeat:
-        assert queue.hidden == [("m1", 120)]
-        heartbeat.check()
+    stage = Stage()
+    with stage.heartbeat:
+        assert stage.queue.hidden == [("m1", 120)]
+        stage.heartbeat.check()
 
 
 def test_the_times_leave_room_to_stop_before_another_worker_may_begin() -> None:
     assert Heartbeat.INTERVAL_SECONDS * 3 < Heartbeat.PATIENCE_SECONDS < Heartbeat.HIDDEN_SECONDS
 
 
-def test_with_every_beat_the_work_is_renewed_and_the_message_hidden_again() -> None:
-    queue, beats = Queue(), []
-    with Quick(message(queue), lambda: beats.append(len(queue.hidden))) as heartbeat:
-        until(lambda: len(queue.hidden) >= 4)
-        heartbeat.check()
-    assert beats[:3] == [1, 2, 3]  # what belongs to the message first: a lease must not end before its message shows
-    assert set(queue.hidden) == {("m1", 120)}
+def test_every_beat_renews_the_work_and_then_hides_the_message_again() -> None:
+    stage = Stage()
+    hidden: list[int] = []
+    stage.beats.during = lambda: hidden.append(len(stage.queue.hidden))
+    with stage.heartbeat:
+        for _ in range(5):
+            stage.beat()
+        stage.heartbeat.check()
+    # The work first: a lease that outlived its message's hiding would keep the next worker waiting.
+    assert hidden == [1, 2, 3, 4, 5]
+    assert stage.queue.hidden == [("m1", 120)] * 6
 
 
-def test_it_stops_with_the_work() -> None:
-    queue = Queue()
-    with Quick(message(queue)):
-        assert len(heartbeats()) == 1
-    assert heartbeats() == []
-    calls = queue.calls
-    time.sleep(0.05)
-    assert queue.calls == calls
-
-
-def test_it_stops_when_the_work_fails() -> None:
-    with pytest.raises(KeyError), Quick(message(Queue())):
-        raise KeyError("x")
-    assert heartbeats() == []
-
-
-def test_it_stops_at_once_however_long_its_interval_is() -> None:
-    began = time.monotonic()
-    with Heartbeat(message(Queue())):
+@pytest.mark.parametrize("error", [None, KeyError("x")])
+def test_it_stops_with_the_work(error: Exception | None) -> None:
+    heartbeat = Heartbeat(message(Queue()), ManualClock())
+    try:
+        with heartbeat:
+            assert heartbeat._thread.is_alive()
+            if error:
+                raise error
+    except KeyError:
         pass
-    assert time.monotonic() - began < 1
+    assert not heartbeat._thread.is_alive()
 
 
 def test_a_beat_that_finds_the_work_taken_over_fences_the_worker() -> None:
-    queue = Queue()
-
-    def beat() -> None:
-        raise Fenced("another worker has the lease")
-
-    with Quick(message(queue), beat) as heartbeat:
-        until(lambda: not heartbeats())
+    stage = Stage(Fenced("another worker holds the lease"))
+    with stage.heartbeat:
+        stage.beat()
+        assert not stage.is_running()
         with pytest.raises(Fenced, match="another worker"):
-            heartbeat.check()
-    assert queue.hidden == [("m1", 120)]  # a message that is another's is left alone
+            stage.heartbeat.check()
+    assert stage.queue.hidden == [("m1", 120)]  # the other worker's message is left alone
 
 
-def test_a_beat_that_fails_is_tried_again() -> None:
-    failures = [TimeoutError("later"), TimeoutError("later")]
-
-    def beat() -> None:
-        if failures:
-            raise failures.pop()
-
-    queue = Queue()
-    with Quick(message(queue), beat) as heartbeat:
-        until(lambda: len(queue.hidden) >= 3)
-        heartbeat.check()
-    assert not failures
+def test_a_failed_beat_is_tried_again() -> None:
+    stage = Stage(TimeoutError("later"), TimeoutError("later"))
+    with stage.heartbeat:
+        for _ in range(6):
+            stage.beat()
+            stage.heartbeat.check()
+    assert stage.beats.count == 6
+    assert len(stage.queue.hidden) == 5
 
 
 @pytest.mark.parametrize("broken", ["beat", "visibility"])
-def test_a_worker_that_could_not_renew_for_too_long_is_fenced(broken: str) -> None:
-    queue = Queue()
+def test_a_worker_that_cannot_renew_for_too_long_is_fenced_for_good(broken: str) -> None:
+    stage = Stage(*[TimeoutError("later") if broken == "beat" else None] * 3)
+    with stage.heartbeat:
+        stage.queue.broken = broken == "visibility"
+        for _ in range(3):
+            stage.beat()
+            stage.heartbeat.check()
+        stage.queue.broken = False
+        stage.beat()
+        assert not stage.is_running()
+        with pytest.raises(Fenced, match="not be renewed"):
+            stage.heartbeat.check()
+    assert stage.beats.count == 3  # a lost lease is not renewed
+    assert stage.queue.hidden == [("m1", 120)]
 
-    def beat() -> None:
-        if broken == "beat":
-            raise TimeoutError("later")
 
-    with Impatient(message(queue), beat) as heartbeat:
-        queue.broken = broken == "visibility"
-        time.sleep(0.1)
+def test_a_renewal_counts_from_before_its_calls() -> None:
+    stage = Stage()
+    stage.beats.during = lambda: stage.clock.advance(Heartbeat.PATIENCE_SECONDS + 1)  # a call that takes so long
+    with stage.heartbeat:
+        stage.beat()
+        assert len(stage.queue.hidden) == 2
         with pytest.raises(Fenced):
-            heartbeat.check()
+            stage.heartbeat.check()
 
 
-def test_what_was_lost_is_not_taken_back() -> None:
-    queue = Queue()
-    down = threading.Event()
-    down.set()
-
-    def beat() -> None:
-        if down.is_set():
-            raise TimeoutError("later")
-
-    with Impatient(message(queue), beat) as heartbeat:
-        until(lambda: not heartbeats())
-        down.clear()
-        with pytest.raises(Fenced):
-            heartbeat.check()
-    assert queue.hidden == [("m1", 120)]
+def test_a_message_that_cannot_be_hidden_is_worked_on_and_hidden_by_the_next_beat() -> None:
+    stage = Stage()
+    stage.queue.broken = True
+    with stage.heartbeat:
+        stage.heartbeat.check()
+        stage.queue.broken = False
+        stage.beat()
+        stage.heartbeat.check()
+    assert stage.queue.hidden == [("m1", 120)]
 
 
-def test_a_renewal_counts_from_before_its_calls_since_nobody_knows_when_it_took_effect() -> None:
-    began, go_on = threading.Event(), threading.Event()
-
-    def slow_beat() -> None:
-        began.set()
-        go_on.wait(5)
-
-    queue = Queue()
-    with Brief(message(queue), slow_beat) as heartbeat:
-        assert began.wait(5)
-        time.sleep(0.4)  # the call takes longer than patience lasts
-        go_on.set()
-        until(lambda: len(queue.hidden) >= 2)
-        with pytest.raises(Fenced):
-            heartbeat.check()
-
-
-def test_a_message_that_can_not_be_hidden_for_a_shorter_time_is_worked_on_all_the_same() -> None:
-    queue = Queue(broken=True)
-    with Quick(message(queue)) as heartbeat:
-        heartbeat.check()
-        queue.broken = False
-        until(lambda: queue.hidden)
-        heartbeat.check()
-
-
-def test_patience_begins_with_the_work_and_not_with_the_making_of_the_heartbeat() -> None:
-    heartbeat = Brief(message(Queue()))
-    time.sleep(0.4)
-    with heartbeat:
-        heartbeat.check()
+def test_the_patience_begins_with_the_work() -> None:
+    stage = Stage()
+    stage.clock.advance(Heartbeat.PATIENCE_SECONDS + 1)
+    with stage.heartbeat:
+        stage.heartbeat.check()

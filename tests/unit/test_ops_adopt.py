@@ -1,5 +1,6 @@
-"""`cloud-sync adopt`: the library table, made anew of what lies in the bucket, and never more than that."""
+"""`cloud-sync adopt`: the library table is rebuilt from the bucket, and nothing is overwritten."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 
 from ops import command
 from ops.adopt import Adopted, adopt, read_object
-from ops.library import Absent, MediumRecords
-from services.downloader.lease import AlreadyStored, Lease
-from services.shared.library import MISSING, STORED
+from ops.library import Absent, KnownMedium
+from services.downloader.library_table import AlreadyStored
+from services.shared.library.records import VERSIONS, Status
 from tests.unit.library_stage import BUCKET, LibraryStage, library_stage, medium
 
 
@@ -21,14 +22,14 @@ def stage() -> Iterator[LibraryStage]:
 
 
 def lasting(records: dict[tuple[str, int], dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
-    """Without when, and how often, a medium was tried."""
-    passing = {"tried_at", "stored_at", "epoch"}
+    """Leave out when, and how often, a medium was tried, and GoPro's row, which the next listing brings."""
+    passing = {"tried_at", "stored_at", "epoch", "reprocessed_at", "warning"}
     return {
         key: {name: value for name, value in record.items() if name not in passing} for key, record in records.items()
     }
 
 
-def test_a_lost_table_is_made_anew_as_it_was(stage: LibraryStage) -> None:
+def test_a_lost_table_is_rebuilt_as_it_was(stage: LibraryStage) -> None:
     stage.store(medium("m-1", item_count=3), b"a", b"bb", b"ccc")
     stage.store(medium("m 2/ü", captured_at=None), b"four")
     before = stage.records()
@@ -40,7 +41,7 @@ def test_a_lost_table_is_made_anew_as_it_was(stage: LibraryStage) -> None:
     assert stage.verify() == []
     known = stage.library.take(medium("m-1", item_count=3, sync_id="s-2"))
     assert known == AlreadyStored(epoch=1, sync_id="s-1")
-    assert isinstance(stage.library.take(medium("m-1", item_count=4, sync_id="s-2")), Lease), "it has grown since"
+    stage.take(medium("m-1", item_count=4, sync_id="s-2"))  # it has grown since
 
 
 def test_a_dry_run_counts_the_same_and_writes_nothing(stage: LibraryStage) -> None:
@@ -52,10 +53,24 @@ def test_a_dry_run_counts_the_same_and_writes_nothing(stage: LibraryStage) -> No
     assert stage.adopt() == stage.adopt(dry_run=True) == Adopted(objects=2, known=2)
 
 
-def test_what_the_table_has_stays_as_it_is_and_only_gaps_are_filled(stage: LibraryStage) -> None:
+def test_all_versions_of_a_file_are_adopted(stage: LibraryStage) -> None:
+    stage.store(medium(), b"a", b"b")
+    stage.store(medium(look_again=True, sync_id="s-2", labels=("source",)), b"new", items=[2 + VERSIONS])
+    before = stage.records()
+    stage.forget("m-1")
+    done = stage.adopt()
+    assert (done.files, done.media, done.unsettled) == (3, 1, 0)
+    after = stage.records()
+    assert sorted(item for _, item in after) == [0, 1, 2, 2 + VERSIONS]
+    assert after["m-1", 2 + VERSIONS]["key"].endswith("-v2.MP4")
+    ours = {key: record for key, record in lasting(before).items() if key[1]}
+    assert {key: record for key, record in lasting(after).items() if key[1]} == ours
+
+
+def test_existing_records_stay_and_only_missing_ones_are_written(stage: LibraryStage) -> None:
     lease = stage.store(medium("m-1", item_count=3), b"a", b"b", b"c", stored=False)
-    begun = {**stage.library.files("m-1")[2], "status": "UPLOADING", "upload_id": "u"}
-    stage.library.save_file(lease, 2, begun)
+    begun = replace(stage.library.files("m-1")[2], status=Status.UPLOADING, upload_id="u")
+    stage.library.save_files(lease, [begun])
     stage.store(medium("m-2", item_count=2), b"d", b"e")
     before = stage.records()
     stage.forget("m-1", 3)
@@ -65,7 +80,7 @@ def test_what_the_table_has_stays_as_it_is_and_only_gaps_are_filled(stage: Libra
     assert lasting(stage.records()) == lasting(before)
 
 
-def test_a_medium_of_which_a_file_is_gone_is_not_said_to_be_stored(stage: LibraryStage) -> None:
+def test_a_medium_that_lost_a_file_is_not_recorded_as_stored(stage: LibraryStage) -> None:
     stage.store(medium(item_count=3), b"a", b"b", b"c")
     stage.delete(stage.key("m-1", 2))
     stage.forget("m-1")
@@ -75,25 +90,18 @@ def test_a_medium_of_which_a_file_is_gone_is_not_said_to_be_stored(stage: Librar
     assert stage.adopt() == Adopted(objects=2, known=2, unsettled=1)
 
 
-def test_a_medium_whose_originals_gopro_did_not_all_offer_is_not_said_to_be_stored(stage: LibraryStage) -> None:
-    stage.store(medium(item_count=3), b"a", b"b", stored=False)
-    stage.forget("m-1")
-    assert stage.adopt() == Adopted(objects=2, files=2, bytes=2, unsettled=1)
-    assert stage.own("m-1") == {}
-
-
-def test_a_medium_that_grew_is_whole_with_all_of_its_files(stage: LibraryStage) -> None:
+def test_a_medium_that_grew_is_stored_with_all_of_its_files(stage: LibraryStage) -> None:
     stage.store(medium(item_count=1), b"a")
     stage.store(medium(item_count=2, sync_id="s-2"), b"b")
     before = stage.records()
     stage.forget("m-1")
     assert stage.adopt() == Adopted(objects=2, media=1, files=2, bytes=2)
     assert lasting(stage.records()) == lasting(before)
-    assert stage.own("m-1")["sync_id"] == "s-2"
+    assert stage.records()["m-1", 0]["sync_id"] == "s-2"
 
 
 def test_files_in_two_folders_are_one_medium(stage: LibraryStage) -> None:
-    """GoPro lets people correct a capture time; what is stored stays where it is."""
+    """GoPro lets people correct a capture time. Stored files keep their keys."""
     stage.store(medium(item_count=1, captured_at="2026-02-01T00:00:00Z"), b"a")
     stage.store(medium(item_count=2), b"b")
     before = stage.records()
@@ -104,12 +112,12 @@ def test_files_in_two_folders_are_one_medium(stage: LibraryStage) -> None:
     assert all(after["m-1", item]["key"] == before["m-1", item]["key"] for item in (1, 2))
     # The second folder's object knew of no other file: the medium is looked at again, and nothing is fetched.
     assert after["m-1", 0]["item_count"] == 1
-    assert isinstance(stage.library.take(medium(item_count=2, sync_id="s-2")), Lease)
-    assert {record["status"] for record in stage.library.files("m-1").values()} == {STORED}
+    stage.take(medium(item_count=2, sync_id="s-2"))
+    assert {record.status for record in stage.library.files("m-1").values()} == {Status.STORED}
 
 
 @pytest.mark.parametrize("unsaid", ["origin", "files", "item-count"])
-def test_of_a_medium_with_an_object_that_says_too_little_nothing_is_written(stage: LibraryStage, unsaid: str) -> None:
+def test_nothing_is_written_of_a_medium_with_an_object_of_incomplete_metadata(stage: LibraryStage, unsaid: str) -> None:
     event = medium(item_count=2)
     stage.store(event, b"a", b"b")
     stage.put(event, b"b", item=2, files=2, key=stage.key("m-1", 2), without=[unsaid])
@@ -120,14 +128,12 @@ def test_of_a_medium_with_an_object_that_says_too_little_nothing_is_written(stag
 
 
 @pytest.mark.parametrize("unsaid", ["origin", None])
-def test_a_stored_medium_that_adopting_can_not_complete_is_left_to_refetch_since_no_sync_looks_at_it(
-    stage: LibraryStage, unsaid: str | None
-) -> None:
+def test_a_stored_medium_that_adopt_cannot_complete_is_left_to_refetch(stage: LibraryStage, unsaid: str | None) -> None:
     event = medium(item_count=2)
     stage.store(event, b"a", b"b")
     if unsaid:
         stage.put(event, b"b", item=2, files=2, key=stage.key("m-1", 2), without=[unsaid])
-        why = "an object doesn't say all"
+        why = "an object's metadata is incomplete"
     else:
         stage.delete(stage.key("m-1", 2))
         why = "the table has 1 of its 2 files"
@@ -135,12 +141,12 @@ def test_a_stored_medium_that_adopting_can_not_complete_is_left_to_refetch_since
 
     (left,) = list(adopt(stage.stores))
     assert (left.files, left.unsettled) == (0, 1)
-    assert left.left == f"{why}; `verify --refetch` has the next sync look"
+    assert left.left == f"{why}; `verify --refetch` makes the next sync look at it"
     stage.verify(refetch=True)
-    assert stage.own("m-1")["status"] == MISSING
+    assert stage.stores.medium("m-1").status == Status.MISSING
 
 
-def test_a_mediums_own_record_is_not_guessed_from_objects_that_say_too_little(stage: LibraryStage) -> None:
+def test_a_mediums_own_record_is_not_guessed_from_incomplete_metadata(stage: LibraryStage) -> None:
     event = medium(item_count=2)
     stage.store(event, b"a", b"b")
     for item, body in ((1, b"a"), (2, b"b")):
@@ -152,17 +158,7 @@ def test_a_mediums_own_record_is_not_guessed_from_objects_that_say_too_little(st
     assert stage.records() == before
 
 
-def test_a_file_that_the_table_has_and_the_bucket_has_not_keeps_its_medium_from_being_stored(
-    stage: LibraryStage,
-) -> None:
-    stage.store(medium(item_count=2), b"a", b"b")
-    stage.delete(stage.key("m-1", 2))
-    stage.forget("m-1", 0)
-    assert stage.adopt() == Adopted(objects=1, known=1, unsettled=1)
-    assert stage.own("m-1") == {}
-
-
-def test_what_is_none_of_ours_is_passed_over(stage: LibraryStage) -> None:
+def test_objects_not_created_by_cloud_sync_are_passed_over(stage: LibraryStage) -> None:
     key = "gopro/2026/01/30/m-1/GX010639.MP4"
     stage.s3.put_object(Bucket=BUCKET, Key="gopro/mine.txt", Body=b"mine")
     stage.s3.put_object(Bucket=BUCKET, Key="listings/s-1.json", Body=b"{}")
@@ -183,7 +179,7 @@ def test_what_is_none_of_ours_is_passed_over(stage: LibraryStage) -> None:
         ({"captured-at": "2020-01-01T00:00:00Z"}, 1),
     ],
 )
-def test_an_object_is_ours_only_when_it_is_as_it_says_and_where_it_belongs(
+def test_an_object_counts_only_when_its_metadata_its_size_and_its_key_fit(
     stage: LibraryStage, changed: dict[str, str], size: int
 ) -> None:
     stage.store(medium(), b"a")
@@ -202,31 +198,31 @@ def test_of_two_copies_of_a_file_the_proven_one_is_adopted(stage: LibraryStage) 
     stage.put(medium(), b"b", key=f"{folder}unproven.MP4")
     assert stage.adopt() == Adopted(objects=2, media=1, files=1, bytes=1, passed_over=1)
     record = stage.library.files("m-1")[1]
-    assert (record["key"], record["proof"]) == (f"{folder}proven.MP4", "origin-etag")
+    assert (record.key, record.proof) == (f"{folder}proven.MP4", "origin-etag")
     assert stage.adopt() == Adopted(objects=2, known=1, passed_over=1)
 
 
-def test_the_parts_of_an_upload_are_counted_by_its_etag(stage: LibraryStage) -> None:
+def test_the_parts_of_an_upload_are_counted_from_its_etag(stage: LibraryStage) -> None:
     stage.store(medium(), b"a")
     found = stage.stores.head(stage.key("m-1"))
     assert not isinstance(found, Absent)
     read = [read_object(replace(found, etag=etag)) for etag in ("0123abcd", "0123abcd-17")]
-    assert [one.record["part_count"] for one in read if one] == [1, 17]
+    assert [one.record.part_count for one in read if one] == [1, 17]
 
 
-def test_what_a_sync_writes_at_the_same_time_counts_and_is_not_written_over(stage: LibraryStage) -> None:
+def test_records_that_a_sync_writes_at_the_same_time_are_not_overwritten(stage: LibraryStage) -> None:
     stage.store(medium(item_count=2), b"a", b"b")
     before = stage.records()
     stores = stage.stores
-    stores.records = lambda media_id: MediumRecords(media_id=media_id, own={}, files={})  # type: ignore[method-assign]
+    stores.medium = lambda media_id: KnownMedium(media_id=media_id, own=None, files={})  # type: ignore[method-assign]
     assert stage.adopt(stores=stores) == Adopted(objects=2)
     assert stage.records() == before
 
 
-def test_the_command_says_what_it_did_and_how_it_ends(
+def test_the_command_prints_what_it_did_and_exits_with_its_status(
     stage: LibraryStage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "_deployment", lambda _: stage.deployment)
+    monkeypatch.setattr(command, "_deployment", lambda _, **__: stage.deployment)
     stage.store(medium("m-1"), b"a")
     stage.store(medium("m-2", item_count=2), b"a", b"b")
     stage.delete(stage.key("m-2", 1))
@@ -234,12 +230,19 @@ def test_the_command_says_what_it_did_and_how_it_ends(
         stage.forget(media_id)
     assert command.main(["adopt", "--dry-run"]) == 1
     assert capsys.readouterr().out.splitlines()[0] == "would adopt  m-1  GX010639.MP4: 1 file, 1 bytes"
+    assert command.main(["adopt", "--dry-run", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["media_id"], one["files"], one["unsettled"]) for one in found["media"]] == [
+        ("m-1", 1, 0),
+        ("m-2", 1, 1),
+    ]
+    assert (found["dry_run"], found["total"]["objects"], found["total"]["bytes"]) == (True, 2, 2)
     assert command.main(["adopt"]) == 1
     *lines, figures = capsys.readouterr().out.splitlines()
     assert lines == [
         "adopted  m-1  GX010639.MP4: 1 file, 1 bytes",
         "adopted  m-2  GX020639.MP4: 1 file, 1 bytes",
-        "left     m-2  GX020639.MP4: 1 of its 2 files are there; the next sync fetches the rest",
+        "left     m-2  GX020639.MP4: 1 of its 2 files are in the bucket; the next sync fetches the rest",
     ]
     assert figures == (
         "2 objects seen: adopted 1 media and 2 files, 2 bytes; 0 known already, 0 passed over; "
@@ -247,3 +250,16 @@ def test_the_command_says_what_it_did_and_how_it_ends(
     )
     stage.store(medium("m-2", item_count=2), b"a", items=[1])
     assert command.main(["adopt"]) == 0
+
+
+def test_the_sync_after_an_adoption_walks_the_whole_library(stage: LibraryStage) -> None:
+    stage.store(medium(), b"a")
+    stage.adopt(dry_run=True)
+    assert stage.full_walk_asked() == ""
+    steps = adopt(stage.stores)
+    next(steps)
+    first = stage.full_walk_asked()
+    assert first, "asked for before anything is written"
+    assert list(steps) == []
+    assert stage.full_walk_asked() not in ("", first), "and after all is"
+    assert list(stage.stores.media_ids()) == ["m-1"]

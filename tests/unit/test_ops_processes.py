@@ -1,26 +1,27 @@
-"""A stage ends what it started, and nothing else."""
+"""A stage ends its own processes and no others."""
 
 import os
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from ops.local.processes import MARK, StageProcess, end, marked, start
+from ops.local.processes import StageProcess, end, marked, start
 
-# Starts a child that starts nothing, says its pid and waits.
+# Starts a child, prints its pid and waits.
 PARENT = (
     "import subprocess, sys, time\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     "print(child.pid, flush=True); time.sleep(60)"
 )
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)"
+
+Begin = Callable[[str], tuple[StageProcess, str]]
 
 
 @pytest.fixture
@@ -30,18 +31,22 @@ def mark() -> Iterator[str]:
     end([], mark)
 
 
-def begin(code: str, mark: str, folder: Path) -> tuple[StageProcess, str]:
-    log = folder / "log"
-    process = start("test", [sys.executable, "-c", code], environment=os.environ, log=log, mark=mark, cwd=folder)
-    deadline = time.monotonic() + 20
-    while not log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return process, log.read_text().strip()
+@pytest.fixture
+def begin(mark: str, tmp_path: Path) -> Begin:
+    """Starts a program and waits for its first output, which it returns."""
+
+    def begin(code: str) -> tuple[StageProcess, str]:
+        log, command = tmp_path / "log", [sys.executable, "-c", code]
+        process = start("test", command, environment=os.environ, log=log, mark=mark, cwd=tmp_path)
+        while not log.read_text():
+            time.sleep(0.02)
+        return process, log.read_text().strip()
+
+    return begin
 
 
-def test_a_process_ends_with_its_children(mark: str, tmp_path: Path) -> None:
-    process, child = begin(PARENT, mark, tmp_path)
+def test_a_process_ends_with_its_children(begin: Begin) -> None:
+    process, child = begin(PARENT)
     assert process.find()
 
     end([process])
@@ -50,8 +55,8 @@ def test_a_process_ends_with_its_children(mark: str, tmp_path: Path) -> None:
     assert not psutil.pid_exists(int(child)) or psutil.Process(int(child)).status() == psutil.STATUS_ZOMBIE
 
 
-def test_children_whose_parent_was_killed_are_found_by_the_mark(mark: str, tmp_path: Path) -> None:
-    process, child = begin(PARENT, mark, tmp_path)
+def test_the_children_of_a_killed_parent_are_found_by_the_mark(begin: Begin, mark: str) -> None:
+    process, child = begin(PARENT)
     psutil.Process(process.pid).kill()
 
     assert [one.pid for one in marked(mark) if one.pid != process.pid] == [int(child)]
@@ -60,37 +65,29 @@ def test_children_whose_parent_was_killed_are_found_by_the_mark(mark: str, tmp_p
     assert marked(mark) == []
 
 
-def test_a_process_that_does_not_want_to_end_is_killed(mark: str, tmp_path: Path) -> None:
-    process, _ = begin(STUBBORN, mark, tmp_path)
+def test_a_process_that_ignores_sigterm_is_killed(begin: Begin) -> None:
+    process, _ = begin(STUBBORN)
 
     end([process], grace=0.3)
 
     assert not process.find()
 
 
-def test_a_process_that_got_a_recorded_pid_later_is_left_alone(mark: str, tmp_path: Path) -> None:
-    process, _ = begin(STUBBORN, mark, tmp_path)
+def test_another_process_with_a_recorded_pid_and_another_mark_is_left_alone(begin: Begin) -> None:
+    process, _ = begin(STUBBORN)
     ended_long_ago = replace(process, started=process.started - 3600)
 
     assert ended_long_ago.find() is None
+    assert marked("another stage") == []
     end([ended_long_ago], mark="another stage")
 
     assert process.find()
 
 
-def test_ending_what_has_ended_does_no_harm(mark: str, tmp_path: Path) -> None:
-    process, _ = begin("print('done')", mark, tmp_path)
+def test_ending_an_ended_process_does_no_harm(begin: Begin, mark: str) -> None:
+    process, _ = begin("print('done')")
 
     end([process], mark)
     end([process], mark)
 
     assert not process.find()
-
-
-def test_processes_of_other_stages_do_not_carry_the_mark() -> None:
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"], env={**os.environ, MARK: "other"})
-    try:
-        assert marked("none of these") == []
-    finally:
-        other.kill()
-        other.wait()

@@ -1,15 +1,17 @@
-"""A function's settings, from its environment."""
+"""A function's settings, to its environment and back."""
 
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.shared.settings import from_environment
+from services.shared.settings import ServiceSettings, from_environment, to_environment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ServiceSettings):
     bucket: str
     pages: int
     seconds: float
@@ -18,6 +20,7 @@ class Settings:
 
 
 GOOD = {
+    **to_environment(ServiceSettings()),
     "BUCKET": "media",
     "PAGES": "100",
     "SECONDS": "0.5",
@@ -34,6 +37,19 @@ def test_each_field_comes_from_the_variable_of_its_name_in_the_type_that_it_has(
 
 def test_a_whole_number_of_seconds_is_a_number_of_seconds() -> None:
     assert from_environment(Settings, {**GOOD, "SECONDS": "30"}).seconds == 30.0
+
+
+@given(st.builds(Settings, seconds=st.floats(allow_nan=False)))
+def test_every_settings_object_is_read_as_it_was_written(settings: Settings) -> None:
+    environment = to_environment(settings)
+    assert from_environment(Settings, environment) == settings
+
+
+def test_numbers_are_written_as_people_write_them() -> None:
+    written = to_environment(
+        Settings(bucket="media", pages=1_000_000, seconds=30.0, enabled=True, wheels="host", retry_base_seconds=0.5)
+    )
+    assert (written["PAGES"], written["SECONDS"], written["RETRY_BASE_SECONDS"]) == ("1000000", "30", "0.5")
 
 
 def test_digits_stay_text_where_text_is_wanted() -> None:

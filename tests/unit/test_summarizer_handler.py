@@ -1,8 +1,7 @@
-"""The summarizer as it is deployed: its own wiring, with SQS records in, and AWS's answers from moto."""
+"""The summarizer's handler with its own wiring: SQS records in, and AWS's answers from moto."""
 
 import importlib
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -11,10 +10,13 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
-from summarizer_stage import SYNC, a_sync_of, create_table, discovered, downloaded, failed, listed, requested
 
-from services.shared.bus import iso
-from services.shared.events import Event, SyncRequested, SyncReviewDue, detail
+from services.shared.clock import iso
+from services.shared.events import SessionEnding, SyncReviewDue
+from services.summarizer.report import LIBRARY_PAGE_KEY
+from services.summarizer.settings import Settings
+from tests.unit.inbox_fakes import body_of, record
+from tests.unit.summarizer_facts import SYNC, a_sync_of, discovered, downloaded, failed, listed, requested
 
 REGION = "eu-central-1"
 CONTEXT: Any = SimpleNamespace(
@@ -29,190 +31,171 @@ CONTEXT: Any = SimpleNamespace(
 class Deployed:
     """The tables, queues, bus, topic and bucket that the function works with, and the function."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.session = boto3.Session(region_name=REGION)
-        dynamodb = self.session.resource("dynamodb")
-        create_table(dynamodb, "syncs", "sync_id", ("record", "S"))
-        create_table(dynamodb, "library", "media_id", ("item", "N"))
-        self.library = dynamodb.Table("library")
-        self.syncs = dynamodb.Table("syncs")
-        self.sqs = self.session.client("sqs")
-        queue = lambda name: self.sqs.create_queue(QueueName=name)["QueueUrl"]  # noqa: E731
-        self.inbox_url, self.downloader_url = queue("inbox"), queue("downloader")
-        self.notified_url, self.published_url = queue("notified"), queue("published")
-        sns = self.session.client("sns")
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        session: Any = boto3.Session(region_name=REGION)
+        dynamodb = session.resource("dynamodb")
+        self.syncs, self.library = (
+            dynamodb.create_table(
+                TableName=name,
+                KeySchema=[
+                    {"AttributeName": partition, "KeyType": "HASH"},
+                    {"AttributeName": sort, "KeyType": "RANGE"},
+                ],
+                AttributeDefinitions=[
+                    {"AttributeName": partition, "AttributeType": "S"},
+                    {"AttributeName": sort, "AttributeType": kind},
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
+            for name, partition, sort, kind in (
+                ("syncs", "sync_id", "record", "S"),
+                ("library", "media_id", "item", "N"),
+            )
+        )
+        self.sqs, self.s3 = session.client("sqs"), session.client("s3")
+        self.s3.create_bucket(Bucket="media", CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.urls = {
+            name: self.sqs.create_queue(QueueName=name)["QueueUrl"]
+            for name in ("downloader", "notifications", "events")
+        }
+        arn = f"arn:aws:sqs:{REGION}:123456789012:"
+        sns, events = session.client("sns"), session.client("events")
         topic = sns.create_topic(Name="topic")["TopicArn"]
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:123456789012:notified")
-        events = self.session.client("events")
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"{arn}notifications")
         events.create_event_bus(Name="bus")
         events.put_rule(Name="all", EventBusName="bus", EventPattern='{"source": ["cloud-sync.summarizer"]}')
-        arn = f"arn:aws:sqs:{REGION}:123456789012:published"
-        events.put_targets(Rule="all", EventBusName="bus", Targets=[{"Id": "q", "Arn": arn}])
-        self.s3 = self.session.client("s3")
-        self.s3.create_bucket(Bucket="media", CreateBucketConfiguration={"LocationConstraint": REGION})
-        environment = {
-            "EVENT_BUS_NAME": "bus",
-            "INBOX_URL": self.inbox_url,
-            "MAX_RECEIVES": "10",
-            "RETRY_BASE_SECONDS": "2",
-            "RETRY_CAP_SECONDS": "300",
-            "SYNCS_TABLE": "syncs",
-            "LIBRARY_TABLE": "library",
-            "MEDIA_BUCKET": "media",
-            "NOTIFICATION_TOPIC_ARN": topic,
-            "DOWNLOADER_INBOX_URL": self.downloader_url,
-            "DOWNLOADER_DEAD_LETTERS_URL": "https://sqs.example/dead-letters",
-            "SYNC_DEADLINE_HOURS": "12",
-            "SCHEDULE_TIME_ZONE": "Europe/Berlin",
-            "POWERTOOLS_METRICS_NAMESPACE": "CloudSync",
-            "POWERTOOLS_SERVICE_NAME": "summarizer",
-            "POWERTOOLS_TRACE_DISABLED": "true",
-            "AWS_DEFAULT_REGION": REGION,
-        }
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        self.module = importlib.reload(importlib.import_module("services.summarizer.handler"))
+        events.put_targets(Rule="all", EventBusName="bus", Targets=[{"Id": "q", "Arn": f"{arn}events"}])
+        settings = Settings(
+            event_bus_name="bus",
+            inbox_url="https://sqs.example/inbox",
+            max_receives=10,
+            environment="prod",
+            retry_base_seconds=2,
+            retry_cap_seconds=300,
+            syncs_table="syncs",
+            library_table="library",
+            media_bucket="media",
+            notification_topic_arn=topic,
+            notify="all",
+            downloader_inbox_url=self.urls["downloader"],
+            downloader_memory_mb=1024,
+            is_local=False,
+            sync_deadline_hours=12,
+            schedule_time_zone="Europe/Berlin",
+            schedule_hour=2,
+            schedule_enabled=True,
+        )
+        self.inbox = module.build(settings, session)
 
-    def handle(self, *bodies: str) -> list[str]:
-        """Gives the function a batch. Returns the ids of the messages that failed: m0, m1, …"""
-        records = []
-        for n, body in enumerate(bodies):
-            self.sqs.send_message(QueueUrl=self.inbox_url, MessageBody=body)
-            (message,) = self.sqs.receive_message(QueueUrl=self.inbox_url)["Messages"]
-            attributes = {"ApproximateReceiveCount": "1"}
-            handle = message["ReceiptHandle"]
-            records.append({"messageId": f"m{n}", "receiptHandle": handle, "body": body, "attributes": attributes})
-        answer = self.module.handler({"Records": records}, CONTEXT)
-        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    def handle(self, *bodies: str) -> None:
+        """Give the function a batch, which it has to acknowledge."""
+        records = [record(body, name=f"m{n}") for n, body in enumerate(bodies)]
+        assert self.module.handler({"Records": records}, CONTEXT) == {"batchItemFailures": []}
 
-    def received(self, url: str) -> list[Any]:
-        messages = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    def received(self, queue: str) -> list[Any]:
+        messages = self.sqs.receive_message(QueueUrl=self.urls[queue], MaxNumberOfMessages=10).get("Messages", [])
         return [json.loads(message["Body"]) for message in messages]
 
 
 @pytest.fixture
 def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    for name in Settings.__dataclass_fields__:
+        monkeypatch.setenv(name.upper(), "1")
+    monkeypatch.setenv("SCHEDULE_TIME_ZONE", "UTC")
+    monkeypatch.setenv("NOTIFY", "all")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
     with mock_aws():
-        yield Deployed(monkeypatch)
+        # Another suite may have imported it already. What it took from that suite's environment is replaced.
+        module: Any = importlib.import_module("services.summarizer.handler")
+        stage = Deployed(module)
+        monkeypatch.setattr(module, "inbox", stage.inbox)
+        monkeypatch.setattr(module.metrics, "namespace", "CloudSync")
+        yield stage
 
 
-def message(event: Event, **envelope: str) -> str:
-    """An event as EventBridge puts it into an inbox."""
-    time = {"time": event.occurred_at} if event.occurred_at else {}
-    return json.dumps(
-        {"detail-type": type(event).__name__, "id": event.event_id, "detail": detail(event), **time, **envelope}
-    )
-
-
-def test_a_batch_of_facts_becomes_a_summary_on_the_bus_a_notification_and_a_report(
+def test_a_batch_of_facts_becomes_a_summary_a_notification_a_report_and_metrics(
     deployed: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     facts = [*a_sync_of(2), downloaded("m0", seconds=1.25), failed("m1", "gone at the source")]
-    assert deployed.handle(*map(message, facts)) == []
-    (event,) = deployed.received(deployed.published_url)
-    assert event["detail-type"] == "SyncCompleted"
+    deployed.handle(*[body_of(fact, time=fact.occurred_at) for fact in facts])
+    event, told = sorted(deployed.received("events"), key=lambda one: str(one["detail-type"]), reverse=True)
+    assert (event["detail-type"], told["detail-type"]) == ("SyncCompleted", "OperatorsNotified")
     assert event["detail"]["metadata"]["sync_id"] == SYNC
     assert event["detail"]["metadata"]["causation_id"] == facts[-1].event_id
     assert event["detail"]["data"]["outcome"] == "partial"
-    (notification,) = deployed.received(deployed.notified_url)
+    (notification,) = deployed.received("notifications")
     assert notification["Subject"] == f"Cloud Sync: 1 of 2 new media stored, 1 failed ({SYNC})"
-    attributes = {name: value["Value"] for name, value in notification["MessageAttributes"].items()}
-    summary_id = event["detail"]["data"]["summary_id"]
-    assert attributes == {
+    assert told["detail"]["data"]["subject"] == notification["Subject"]
+    assert told["detail"]["data"]["text"] == notification["Message"]
+    assert told["detail"]["data"]["link"].endswith(f"?region={REGION}&prefix=reports%2F{SYNC}.html")
+    assert {name: value["Value"] for name, value in notification["MessageAttributes"].items()} == {
         "severity": "warning",
         "sync_id": SYNC,
-        "summary_id": summary_id,
+        "summary_id": event["detail"]["data"]["summary_id"],
         "number": "0",
         "event": "SyncCompleted",
     }
     report = deployed.s3.get_object(Bucket="media", Key=f"reports/{SYNC}.json")
     assert report["ContentType"].startswith("application/json")
     assert len(json.loads(report["Body"].read())["media"]) == 2
-    metrics = [line for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    emitted = json.loads(metrics[-1])
+    emitted = metrics_in(capsys)
+    assert emitted["MediaNew"] == [2.0]
     assert emitted["MediaDownloaded"] == emitted["MediaFailed"] == emitted["SyncCompleted"] == [1.0]
     assert emitted["BytesStored"] == [10.0]
+    (described,) = emitted["_aws"]["CloudWatchMetrics"]
+    assert "environment" in described["Dimensions"][0]
 
 
-def test_a_request_written_by_hand_suffices(deployed: Deployed) -> None:
-    by_hand = {"detail-type": "SyncRequested", "id": "7b9f", "time": "2026-11-23T01:00:00Z", "detail": {}}
-    assert deployed.handle(json.dumps(by_hand)) == []
-    item = deployed.syncs.get_item(Key={"sync_id": "7b9f", "record": "sync"})["Item"]
-    assert (item["state"], item["trigger"], item["requested_at"]) == ("OPEN", "manual", "2026-11-23T01:00:00Z")
-    assert "expected" not in item
+def metrics_in(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The metrics that the function has written last."""
+    lines = [line for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    return dict(json.loads(lines[-1])) if lines else {}
 
 
-def test_the_schedule_and_its_catch_up_are_one_sync_named_by_the_local_date(deployed: Deployed) -> None:
-    for due in ("2026-11-22T23:30:00Z", "2026-11-23T01:45:00Z"):
-        event = SyncRequested(sync_id="x", trigger="scheduled", scheduled_time=due, occurred_at=due)
-        data = {"trigger": "scheduled", "scheduled_time": due}
-        assert (
-            deployed.handle(
-                message(event, id=due.replace(":", "-")).replace(json.dumps(detail(event)), json.dumps(data))
-            )
-            == []
-        )
-    names = {item["sync_id"] for item in deployed.syncs.scan()["Items"]}
-    assert names == {"#unsettled", SYNC}
-
-
-def test_an_unreadable_message_fails_alone(deployed: Deployed) -> None:
-    assert deployed.handle("not JSON", message(requested()), message(listed(0))) == ["m0"]
-    assert len(deployed.received(deployed.published_url)) == 1
-
-
-def test_a_sync_that_cannot_be_written_fails_alone(deployed: Deployed) -> None:
-    poison = discovered("m0", sync_id="b", size=10**40)  # more digits than DynamoDB has
-    assert deployed.handle(message(requested()), message(poison), message(listed(0))) == ["m1"]
-    assert len(deployed.received(deployed.published_url)) == 1
-
-
-@pytest.mark.scenario(28)
-def test_a_topic_that_is_gone_is_told_once_it_is_there_again(deployed: Deployed) -> None:
-    sns = deployed.session.client("sns")
-    topic = os.environ["NOTIFICATION_TOPIC_ARN"]
-    sns.delete_topic(TopicArn=topic)
-    facts = [message(fact) for fact in (*a_sync_of(1), downloaded("m0"))]
-    assert deployed.handle(*facts) == [f"m{n}" for n in range(len(facts))]
-    assert [event["detail-type"] for event in deployed.received(deployed.published_url)] == ["SyncCompleted"]
-    assert sns.create_topic(Name="topic")["TopicArn"] == topic
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:123456789012:notified")
-    assert deployed.handle(*facts) == []
-    (notification,) = deployed.received(deployed.notified_url)
-    assert SYNC in notification["Subject"]
-    assert deployed.received(deployed.published_url) == [], "its event is on the bus already"
+def test_a_session_that_ends_is_announced_although_no_sync_is_under_way(deployed: Deployed) -> None:
+    ending = SessionEnding(
+        sync_id="scheduled-2026-11-24",
+        warned_on="2026-11-23",
+        since="2026-11-23T13:55:00Z",
+        ends_about="2026-11-23T22:40:00Z",
+        next_sync_at="2026-11-24T01:00:00Z",
+    )
+    deployed.handle(body_of(ending, time="2026-11-23T19:00:01Z"))
+    (notification,) = deployed.received("notifications")
+    assert "ends about 23:40" in notification["Message"]
+    assert notification["MessageAttributes"]["sync_id"]["Value"] == ending.sync_id
+    kept = {item["record"]: item for item in deployed.syncs.scan()["Items"]}
+    assert set(kept) == {"last", "library"}, "no sync is made up"
+    assert kept["library"]["warning"]["ends_about"] == ending.ends_about
+    page = deployed.s3.get_object(Bucket="media", Key=LIBRARY_PAGE_KEY)
+    assert "expected to end about 23 November 2026, 23:40" in page["Body"].read().decode()
 
 
 @pytest.mark.scenario(21)
-def test_the_review_reads_the_library_and_the_downloaders_inbox(deployed: Deployed) -> None:
-    begin = datetime.now(UTC)
-    asked = iso(begin - timedelta(minutes=31))
-    deployed.handle(
-        *[message(fact) for fact in (requested(occurred_at=asked), discovered("m0"), discovered("m1"), listed(2))]
-    )
-    deployed.library.put_item(
-        Item={"media_id": "m0", "item": 0, "status": "STORED", "epoch": 1, "item_count": 1, "sync_id": SYNC}
-    )
-    deployed.sqs.send_message(QueueUrl=deployed.downloader_url, MessageBody="work")
-    for minutes in (30, 15):
-        assert deployed.handle(review(begin - timedelta(minutes=minutes))) == []
-    item = deployed.syncs.get_item(Key={"sync_id": SYNC, "record": "sync"})["Item"]
-    assert (item["state"], item["downloaded"]) == ("OPEN", 1)
-    deployed.sqs.purge_queue(QueueUrl=deployed.downloader_url)
-    for minutes in (10, 5):
-        deployed.handle(review(begin - timedelta(minutes=minutes)))
-    (event,) = deployed.received(deployed.published_url)
-    assert event["detail"]["data"]["closed_because"] == "stalled"
-    assert event["detail"]["data"]["failures"][0]["media_id"] == "m1"
+def test_the_review_reads_the_library_and_the_downloaders_inbox(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC)
 
+    def review(minutes_ago: float) -> Any:
+        due = {"detail-type": SyncReviewDue.__name__, "id": "r", "time": iso(now - timedelta(minutes=minutes_ago))}
+        deployed.handle(json.dumps({**due, "detail": {}}))
+        return deployed.syncs.get_item(Key={"sync_id": SYNC, "record": "sync"})["Item"]
 
-def review(due: datetime) -> str:
-    return json.dumps({"detail-type": SyncReviewDue.__name__, "id": "r", "time": iso(due), "detail": {}})
-
-
-def test_its_settings_are_checked_when_it_starts(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNC_DEADLINE_HOURS", "soon")
-    with pytest.raises(RuntimeError, match="SYNC_DEADLINE_HOURS"):
-        importlib.reload(deployed.module)
+    facts = [requested(occurred_at=iso(now)), discovered("m0"), discovered("m1"), listed(2)]
+    deployed.handle(*[body_of(fact, time=iso(now)) for fact in facts])
+    stored = {"media_id": "m0", "item": 0, "status": "STORED", "epoch": 1, "item_count": 1, "sync_id": SYNC}
+    deployed.library.put_item(Item=stored)
+    deployed.sqs.send_message(QueueUrl=deployed.urls["downloader"], MessageBody="work")
+    for minutes_ago in (30, 15):
+        sync = review(minutes_ago)
+        assert (sync["state"], sync["downloaded"]) == ("OPEN", 1)
+        assert metrics_in(capsys)["OpenSyncs"] == [1.0]
+    deployed.sqs.purge_queue(QueueUrl=deployed.urls["downloader"])
+    review(10)
+    assert review(5)["closed_because"] == "stalled"
+    capsys.readouterr()
+    review(0)
+    assert metrics_in(capsys) == {}, "no open sync, nothing to pay for"

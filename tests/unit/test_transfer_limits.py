@@ -1,11 +1,11 @@
-"""How files are cut, and how much of them is in hand at once."""
+"""How files are cut into parts, and how many parts are worked on at once."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.downloader.transfer import Limits, Upload, Version
-from services.downloader.transfer.limits import MIB, SMALLEST_PART
+from services.downloader.transfer.bucket import MIB, SMALLEST_PART
 
 
 @given(
@@ -23,7 +23,7 @@ def test_every_size_can_be_cut_within_the_limits_of_s3(size: int, count: int, me
 
 
 @given(size=st.integers(1, 2**36), origin=st.sampled_from([5, 8, 16, 20, 64, 100]))
-def test_the_part_size_is_one_that_gives_the_origins_number_of_parts_if_one_fits(size: int, origin: int) -> None:
+def test_the_part_size_gives_the_origins_number_of_parts_if_a_usual_one_does(size: int, origin: int) -> None:
     count = -(-size // (origin * MIB))
     part_size = Limits(memory_bytes=200 * MIB).part_size(Version(size=size, etag=f"abc-{count}"))
     if size <= 9_000 * origin * MIB:
@@ -33,7 +33,7 @@ def test_the_part_size_is_one_that_gives_the_origins_number_of_parts_if_one_fits
 @pytest.mark.parametrize(
     ("size", "parts", "memory", "part_size"),
     [
-        # cut as the origin, if by a usual size
+        # The origin's parts, if they have a usual size.
         (10 * MIB, 2, 64 * MIB, 5 * MIB),
         (16 * MIB, 2, 64 * MIB, 8 * MIB),
         (16 * MIB + 1, 2, 64 * MIB, 10 * MIB),
@@ -46,18 +46,18 @@ def test_the_part_size_is_one_that_gives_the_origins_number_of_parts_if_one_fits
         (9 * MIB, 3, 64 * MIB, 8 * MIB),
         (9_000 * 8 * MIB, 9_000, 64 * MIB, 8 * MIB),
         (9_001 * 8 * MIB, 9_001, 64 * MIB, 16 * MIB),
-        # and else by our own
+        # Our own parts.
         (256 * MIB - 1, 0, 64 * MIB, 8 * MIB),
         (256 * MIB, 0, 64 * MIB, 16 * MIB),
         (9_000 * 16 * MIB, 0, 64 * MIB, 16 * MIB),
         (9_000 * 16 * MIB + 1, 0, 64 * MIB, 17 * MIB),
-        # within the memory, but for S3's own limits
+        # Parts that fit into the memory, within the limits of S3.
         (100 * MIB, 0, 6 * MIB + MIB // 2, 6 * MIB),
         (100 * MIB, 0, 0, SMALLEST_PART),
         (9_000 * 20 * MIB + 1, 0, 6 * MIB, 20 * MIB + 1),
     ],
 )
-def test_how_large_a_part_is(size: int, parts: int, memory: int, part_size: int) -> None:
+def test_the_part_size(size: int, parts: int, memory: int, part_size: int) -> None:
     etag = f"abc-{parts}" if parts else "abc"
     assert Limits(memory_bytes=memory).part_size(Version(size=size, etag=etag)) == part_size
 
@@ -66,7 +66,7 @@ def test_how_large_a_part_is(size: int, parts: int, memory: int, part_size: int)
     ("connections", "memory", "in_hand"),
     [(1, 64, 2), (4, 64, 5), (5, 64, 7), (8, 80, 10), (8, 40, 5), (8, 39, 4), (8, 8, 1), (8, 7, 1), (8, -9, 1)],
 )
-def test_how_many_parts_are_in_hand(connections: int, memory: int, in_hand: int) -> None:
+def test_the_parts_in_hand(connections: int, memory: int, in_hand: int) -> None:
     assert Limits(connections=connections, memory_bytes=memory * MIB).parts_in_hand(8 * MIB) == in_hand
 
 
@@ -82,13 +82,13 @@ def test_how_many_parts_are_in_hand(connections: int, memory: int, in_hand: int)
         (1000, "0123-abc", True),
     ],
 )
-def test_a_file_goes_up_in_one_request_that_is_no_longer_than_a_part_and_was_not_cut(
+def test_a_file_that_fits_into_a_part_and_was_not_cut_is_uploaded_in_one_request(
     size: int, etag: str, in_one: bool
 ) -> None:
     assert Limits().in_one(Version(size=size, etag=etag)) is in_one
 
 
-def test_where_there_is_little_memory_less_goes_up_in_one_request() -> None:
+def test_a_small_memory_makes_smaller_files_need_parts() -> None:
     limits = Limits(memory_bytes=6 * MIB)
     assert limits.in_one(Version(size=6 * MIB, etag=""))
     assert not limits.in_one(Version(size=6 * MIB + 1, etag=""))

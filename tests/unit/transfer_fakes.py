@@ -1,13 +1,13 @@
-"""Both ends of a transfer: an origin's server, as wires reach it or behind a real socket, and a bucket."""
+"""Both ends of a transfer: an origin's server, as connections reach it or behind a real socket, and a bucket."""
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from services.downloader.transfer import ConnectionLost, Origin, Upload, Version
+from services.downloader.transfer import ConnectionLost, ConnectionPool, Origin, Upload, Version
 from services.downloader.transfer.bucket import Part
 
 
@@ -16,13 +16,13 @@ def body_of(size: int) -> bytes:
 
 
 class Body:
-    """An answer of `Server`, which breaks after so many bytes."""
+    """A response of `Server`, which breaks after so many bytes."""
 
     is_redirect = False
 
     def __init__(self, server: "Server", status: int, headers: Mapping[str, str], span: tuple[int, int]) -> None:
         self.status, self.headers = status, headers
-        self.stalled = False
+        self.too_slow: float | None = None
         self._server = server
         self.position, self._end = span
         self._breaks_after = server.breaks.pop(0) if server.breaks and self.position < self._end else None
@@ -35,9 +35,7 @@ class Body:
         server = self._server
         with server.lock:
             server.reading += 1
-            server.most_reading = max(server.most_reading, server.reading)
         server.before(self.position)
-        time.sleep(server.delay)
         count = min(len(buffer), self._end - self.position)
         if self._breaks_after is not None:
             count = min(count, self._breaks_after)
@@ -47,7 +45,7 @@ class Body:
             server.reading -= 1
             server.sent += count
             server.on_sent(self.position, self.position + count)
-        self.stalled = server.stalls and count < len(buffer)
+        self.too_slow = 8.0 if server.stalls and count < len(buffer) else None
         self.position += count
         if self.position == self._end:
             self.close()
@@ -61,11 +59,11 @@ class Body:
 
 @dataclass
 class Server:
-    """An origin's server and the pool of wires to it.
+    """An origin's server, and each connection to it.
 
-    `breaks`: after how many bytes answers break, in turn; those after the last one never do. `ignores_ranges`: whether
-    the answers do, in turn; the last one counts for all that follow. `errors`: (status, seconds of Retry-After) for the
-    requests that follow on the `spared` first ones; the status 0 is no answer.
+    `breaks`: after how many bytes responses break, in turn; later ones never do. `ignores_ranges`: whether responses
+    do, in turn; the last value counts for all later ones. `errors`: (status, seconds of Retry-After) for the requests
+    after the `spared` first ones; status 0 is no response.
     """
 
     body: bytes
@@ -74,38 +72,32 @@ class Server:
     ignores_ranges: list[bool] = field(default_factory=lambda: [False])
     errors: list[tuple[int, float | None]] = field(default_factory=list)
     spared: int = 1
+    refuses_beyond: int = 1000  # responses at once
     before_error: Callable[[], object] = lambda: None
     stalls: bool = False
-    delay: float = 0.0
-    before: Callable[[int], None] = lambda _: None  # told the offset at which bytes are read next
-    on_sent: Callable[[int, int], None] = lambda *_: None  # told from where up to where bytes were read
+    before: Callable[[int], None] = lambda _: None  # called with the offset at which bytes are read next
+    on_sent: Callable[[int, int], None] = lambda *_: None  # called with the bytes that were read: from, up to
     asked: list[tuple[int, int]] = field(default_factory=list)  # from, up to
     open_now: int = 0
-    most_open: int = 0  # answers whose bytes were not all read yet
+    most_open: int = 0  # responses whose bytes were not all read yet
     reading: int = 0
-    most_reading: int = 0
     sent: int = 0
     given_back: list[object] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def origin(self) -> Origin:
-        return Origin("https://origin/file", lambda: "https://origin/again", wires=self)  # type: ignore[arg-type]
+        return Origin("https://origin/file", lambda: "https://origin/again", connections=Pool(self))
 
     def version(self) -> Version:
         return Version(size=len(self.body), etag=self.etag)
-
-    def take(self) -> "Server":
-        return self
-
-    def give_back(self, wire: object) -> None:
-        with self.lock:
-            self.given_back.append(wire)
 
     def get(self, url: str, headers: Mapping[str, str]) -> Body:
         first, last = (int(number) for number in headers["Range"].removeprefix("bytes=").split("-"))
         with self.lock:
             self.asked.append((first, last + 1))
             refused = len(self.asked) > self.spared
+            if self.open_now >= self.refuses_beyond:
+                raise ConnectionLost("refused")
         if refused and self.errors:
             self.before_error()
         with self.lock:
@@ -125,42 +117,70 @@ class Server:
             return Body(self, 206, {**about, **span}, (first, end))
 
 
+class Pool(ConnectionPool):
+    """Connections to a server, by default as many as anybody wants."""
+
+    def __init__(self, server: Server, *, connections: int = 64, memory_bytes: int = 256 << 20) -> None:
+        super().__init__(connections=connections, begin=connections, memory_bytes=memory_bytes)
+        self._server = server
+
+    def _connect(self) -> Any:
+        return self._server
+
+    def give_back(self, connection: Any) -> None:
+        super().give_back(connection)
+        self._server.given_back.append(connection)
+
+
 @dataclass
 class Bucket:
     """Keeps parts, and the buffers that they came in."""
 
-    delay: float = 0.0
     before: Callable[[int], None] = lambda _: None
     parts: dict[int, bytes] = field(default_factory=dict)
     buffers: list[object] = field(default_factory=list)
-    putting: int = 0
-    most_putting: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
         assert number not in self.parts, "a part that is there is not sent again"
         self.before(number)
         with self.lock:
-            self.putting += 1
-            self.most_putting = max(self.most_putting, self.putting)
             if not any(body is known for known in self.buffers):
                 self.buffers.append(body)
-        time.sleep(self.delay)
-        with self.lock:
-            self.putting -= 1
             self.parts[number] = bytes(body)  # the buffer is used again
             upload.parts[number] = Part(etag="", size=len(body), crc=0)
+
+    def complete(self, upload: Upload) -> None:
+        assert len(upload.parts) == upload.part_count
 
     @property
     def whole(self) -> bytes:
         return b"".join(part for _, part in sorted(self.parts.items()))
 
 
+class Meeting:
+    """Lets nobody pass until so many are there at the same time; afterwards everybody."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._present = 0
+        self._met = False
+        self._changed = threading.Condition()
+
+    def __call__(self, *_: object) -> None:
+        with self._changed:
+            self._present += 1
+            self._met = self._met or self._present == self._count
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._met, timeout=60), "the others never came"
+            self._present -= 1
+
+
 class SocketServer:
     """Answers every request on every connection by `answer`, which gets the socket; counts what comes."""
 
     def __init__(self, answer: Callable[[socket.socket, bytes], bool]) -> None:
-        """`answer` is told the request too, and says whether the connection stays."""
+        """`answer` also gets the request, and returns whether the connection stays open."""
         self.answer = answer
         self.connections = 0
         self.requests: list[bytes] = []

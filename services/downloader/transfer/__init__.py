@@ -1,57 +1,76 @@
-"""Copies files from an HTTP origin into S3: several ranges at once, in bounded memory, resumable, proven by S3.
+"""Copy files from an HTTP origin into S3: several ranges at once, in bounded memory, resumable, proven by S3.
 
-Knows neither Lambda nor GoPro, and can be used alone:
+The engine knows neither Lambda nor GoPro, and can be used alone:
 
     limits = Limits(connections=8, memory_bytes=200_000_000)
     bucket = Bucket(boto3.client("s3", config=S3_CONFIG), "my-bucket")
-    with WirePool() as wires:
-        origin = Origin(url, renew=lambda: url, wires=wires)
-        copied = copy(origin, bucket, lambda version: bucket.begin("key", version, limits=limits), limits=limits)
+    with ConnectionPool() as connections:
+        origin = Origin(url, renew=lambda: url, connections=connections)
+        with open_source(origin) as source:
+            upload = bucket.begin("key", source.version, limits=limits)
+            stored = source.copy(bucket, upload, limits=limits)
 
-Two variables of the environment do it good. BOTO_DISABLE_CRT=true, when botocore is imported: its Python signer signs
-then; the native one copies what it signs. MALLOC_MMAP_THRESHOLD_=1048576, when the process starts: glibc gives buffers
-back then; else what several threads have let go of adds up.
+Two environment variables help:
+
+- `BOTO_DISABLE_CRT=true`, set when botocore is imported: botocore then signs in Python. The native signer would copy
+  each part.
+- `MALLOC_MMAP_THRESHOLD_=1048576`, set when the process starts: glibc then returns freed buffers to the system at once.
+  Otherwise buffers freed by several threads add up.
 """
 
 from services.downloader.transfer.bucket import (
+    LENGTH,
+    MIB,
     ORIGIN_ETAG,
     S3_CONFIG,
     Bucket,
-    KeyOccupied,
+    Headers,
+    Limits,
     StoredObject,
     Upload,
-    UploadGone,
 )
-from services.downloader.transfer.copying import Copied, copy
-from services.downloader.transfer.limits import Limits
-from services.downloader.transfer.origin import (
-    Origin,
+from services.downloader.transfer.connections import ConnectionPool, Pace
+from services.downloader.transfer.errors import (
+    ConnectionLost,
+    KeyOccupied,
     OriginBroken,
     OriginBusy,
     OriginChanged,
+    OriginFailed,
+    OriginSlow,
+    TransferError,
+    UploadGone,
     UrlExpired,
-    Version,
 )
-from services.downloader.transfer.wire import ConnectionLost, Pace, WirePool
+from services.downloader.transfer.origin import WEAK, Origin, Version
+from services.downloader.transfer.parts import Source, open_source, read_version
 
 __all__ = [
+    "LENGTH",
+    "MIB",
     "ORIGIN_ETAG",
     "S3_CONFIG",
+    "WEAK",
     "Bucket",
     "ConnectionLost",
-    "Copied",
+    "ConnectionPool",
+    "Headers",
     "KeyOccupied",
     "Limits",
     "Origin",
     "OriginBroken",
     "OriginBusy",
     "OriginChanged",
+    "OriginFailed",
+    "OriginSlow",
     "Pace",
+    "Source",
     "StoredObject",
+    "TransferError",
     "Upload",
     "UploadGone",
     "UrlExpired",
     "Version",
-    "WirePool",
-    "copy",
+    "open_source",
+    "read_version",
 ]

@@ -1,11 +1,11 @@
-"""Uploads that can be taken up again, and whose outcome is proven by S3 itself.
+"""Uploads that can be resumed, and whose result S3 itself proves.
 
-S3 checks each part against its CRC64NVME, the whole object against the combined one and against its size, and takes
-the object only where none is. `ListParts` is the truth about what has arrived.
+S3 checks each part against its CRC64NVME, and the whole object against the combined checksum and its size. It never
+overwrites an object. `ListParts` says which parts have arrived.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,20 @@ from awscrt import checksums
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from services.downloader.transfer.limits import Limits
+from services.downloader.transfer.errors import KeyOccupied, NotStored, TransferError, UploadConflict, UploadGone
 from services.downloader.transfer.origin import Version
-from services.shared.errors import TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Completing a large upload can take S3 minutes. A part goes out with the checksum that S3 checks it by: to hash it once
-# more, to sign it, would only cost time.
+MIB = 1 << 20
+SMALLEST_PART = 5 * MIB  # S3's limit for every part but the last
+_MOST_PARTS = 9_000  # S3 takes 10,000
+# Part sizes that upload tools use. GoPro's own isn't published; 20 and 100 MiB have been seen.
+_USUAL_PARTS = tuple(size * MIB for size in (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512))
+
+# Completing a large upload can take S3 minutes. S3 checks each part by its checksum, so signing its payload too would
+# only cost time.
 S3_CONFIG = Config(
     read_timeout=300,
     retries={"mode": "standard", "max_attempts": 6},
@@ -30,103 +35,148 @@ S3_CONFIG = Config(
     s3={"payload_signing_enabled": False},
 )
 
-ORIGIN_ETAG, LENGTH = "origin-etag", "length"  # what the match with the origin rests on
+ORIGIN_ETAG, LENGTH = "origin-etag", "length"  # proofs of a copy
 
-
-class UploadGone(TransientError):
-    """The upload is no longer there: aborted, or completed before."""
-
-
-class UploadConflict(UploadGone):
-    """S3 was writing to the same key at the same moment, and wants the upload anew, with all of its parts."""
-
-
-class KeyOccupied(TransientError):
-    """Another object lies at the key."""
-
-
-_REFUSALS: Mapping[str, tuple[type[TransientError], str]] = {
-    "NoSuchUpload": (UploadGone, "the upload is no longer there"),
-    "PreconditionFailed": (KeyOccupied, "an object is at the key already"),
-    "412": (KeyOccupied, "an object is at the key already"),
-    "ConditionalRequestConflict": (UploadConflict, "S3 was writing to the same key and wants the upload anew"),
+_REFUSALS: Mapping[str, tuple[type[TransferError], str]] = {
+    "NoSuchUpload": (UploadGone, "the upload no longer exists"),
+    "PreconditionFailed": (KeyOccupied, "another object has the key"),
+    "412": (KeyOccupied, "another object has the key"),
+    "ConditionalRequestConflict": (UploadConflict, "S3 was writing to the same key, and wants a new upload"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The connections and memory that the copy of one file may use."""
+
+    connections: int = 8  # to the origin
+    memory_bytes: int = 256 * MIB  # for the buffers of all parts
+
+    def part_size(self, version: Version) -> int:
+        """Return the bytes of each part but the last.
+
+        An upload with parts of the origin's size has the origin's ETag (the MD5 of the parts' MD5s, and their number).
+        That proves the copy without reading anything twice. The number of parts in the ETag bounds the origin's part
+        size, and one of the usual sizes may fit. A file that needs parts larger than the memory gets them, one at a
+        time.
+        """
+        largest = max(SMALLEST_PART, self.memory_bytes // MIB * MIB)
+        smallest = max(SMALLEST_PART, -(-version.size // _MOST_PARTS))
+        if count := version.origin_parts:
+            for size in _USUAL_PARTS:
+                if smallest <= size <= largest and (count - 1) * size < version.size <= count * size:
+                    return size
+        default = 16 * MIB if version.size >= 256 * MIB else 8 * MIB
+        return min(max(default, -(-smallest // MIB) * MIB), max(largest, smallest))
+
+    def in_one(self, version: Version) -> bool:
+        """Return whether to upload a file in one request: it fits into one part, and the origin was not cut either."""
+        return version.size <= self.part_size(version) and not version.origin_parts
+
+    def parts_in_hand(self, part_size: int, *, connections: int | None = None) -> int:
+        """Return how many parts of this size to work on at once: one for each connection, and some being uploaded.
+
+        `connections`: those that are used now, by default the most that may be.
+        """
+        connections = min(connections or self.connections, self.connections)
+        wanted = connections + -(-connections // 4)
+        return max(1, min(wanted, self.memory_bytes // part_size))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
+    """A part that S3 has."""
+
     etag: str
-    size: int
-    crc: int | None  # None where S3 didn't say it
+    size: int  # bytes
+    crc: int | None  # None where S3 doesn't say it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headers:
+    """What an object says of itself. It can't be changed later without a copy."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/octet-stream"
+    content_disposition: str = "attachment"
 
 
 @dataclass(kw_only=True)
 class Upload:
-    """An upload under way. `parts`: by number, those that S3 has."""
+    """An upload that was begun."""
 
-    upload_id: str  # empty for a file that goes up in one request
+    upload_id: str  # empty for a file that is uploaded in one request
     key: str
     version: Version  # of the origin
-    part_size: int
-    metadata: Mapping[str, str] = field(default_factory=dict)  # of a file that goes up in one request
-    parts: dict[int, Part] = field(default_factory=dict)
-    stored: "StoredObject | None" = None  # what a file that went up in one request has become
+    part_size: int  # bytes
+    headers: Headers = field(default_factory=Headers)  # only for a file that is uploaded in one request
+    parts: dict[int, Part] = field(default_factory=dict)  # those that S3 has, by number
+    stored: "StoredObject | None" = None  # the object of a file that was uploaded in one request
+    lacking: Callable[[], int] | None = None  # while the file is copied: the bytes that have not arrived yet
 
     @property
     def part_count(self) -> int:
+        """The number of parts of the whole file."""
         return max(1, -(-self.version.size // self.part_size))
 
     def length_of(self, number: int) -> int:
-        """Bytes of the part of this number, from 1."""
+        """Return the bytes of a part. Numbers count from 1."""
         return min(self.part_size, self.version.size - (number - 1) * self.part_size)
 
     @property
-    def is_filled(self) -> bool:
-        return len(self.parts) == self.part_count
+    def bytes_done(self) -> int:
+        """The bytes that S3 has. May be asked from another thread while parts arrive."""
+        return sum(part.size for part in list(self.parts.values()))
 
     @property
-    def bytes_done(self) -> int:
-        return sum(part.size for part in list(self.parts.values()))  # others may come meanwhile
+    def bytes_arrived(self) -> int:
+        """The bytes that S3 has or that are on their way there. May be asked from any thread."""
+        return self.version.size - self.lacking() if self.lacking else self.bytes_done
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
+    """An object, as S3 describes it."""
+
     key: str
-    size: int
-    etag: str
+    size: int  # bytes
+    etag: str  # without its quotes
     checksum: str  # CRC64NVME, base64
     metadata: Mapping[str, str]
 
     def proof(self, version: Version) -> str:
+        """Return what proves that the object is a copy of this version: the same ETag, or only the same length."""
         return ORIGIN_ETAG if version.etag and self.etag == version.etag else LENGTH
 
 
 class Bucket:
-    """A bucket that files are stored in, never one over another."""
+    """A bucket that files are stored in. No object is ever overwritten."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
-    def begin(self, key: str, version: Version, *, limits: Limits, metadata: Mapping[str, str] | None = None) -> Upload:
-        """A new upload, cut as `limits` says."""
-        part_size, about = limits.part_size(version), dict(metadata or {})
+    def begin(self, key: str, version: Version, *, limits: Limits, headers: Headers | None = None) -> Upload:
+        """Begin an upload. A small file gets one of a single request, of which S3 hears nothing yet."""
+        part_size, headers = limits.part_size(version), headers or Headers()
         if limits.in_one(version):
-            return Upload(upload_id="", key=key, version=version, part_size=part_size, metadata=about)
+            return Upload(upload_id="", key=key, version=version, part_size=part_size, headers=headers)
         answer = self._client.create_multipart_upload(
             Bucket=self._bucket,
             Key=key,
-            Metadata=about,
+            Metadata=dict(headers.metadata),
+            ContentType=headers.content_type,
+            ContentDisposition=headers.content_disposition,
             ChecksumAlgorithm="CRC64NVME",
             ChecksumType="FULL_OBJECT",
         )
         return Upload(upload_id=answer["UploadId"], key=key, version=version, part_size=part_size)
 
     def resume(self, upload_id: str, key: str, version: Version, *, part_size: int) -> Upload:
-        """An upload begun earlier, with the parts that S3 has of it. Raises `UploadGone`."""
+        """Return an upload that was begun earlier, with the parts that S3 has. Raises `UploadGone`."""
         upload = Upload(upload_id=upload_id, key=key, version=version, part_size=part_size)
         pages = self._client.get_paginator("list_parts").paginate(Bucket=self._bucket, Key=key, UploadId=upload_id)
-        with _refusals_told_apart():
+        with _known_refusals():
             for page in pages:
                 for part in page.get("Parts", []):
                     number, size = part["PartNumber"], part["Size"]
@@ -136,53 +186,55 @@ class Bucket:
         return upload
 
     def put_part(self, upload: Upload, number: int, body: bytes | bytearray) -> None:
-        """Sends a part, which S3 checks. Safe to call from several threads, for different parts.
+        """Upload a part, which S3 checks. Thread-safe for different parts.
 
-        Raises `UploadGone` or, for a file that goes up in one request, `KeyOccupied`.
+        Raises `UploadGone` or, for a file that is uploaded in one request, `KeyOccupied`.
         """
         crc = checksums.crc64nvme(body)
         if not upload.upload_id:
             upload.stored = self._put_whole(upload, body, crc)
             upload.parts[number] = Part(etag=upload.stored.etag, size=len(body), crc=crc)
             return
-        with _refusals_told_apart():
+        with _known_refusals():
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=upload.key,
                 UploadId=upload.upload_id,
                 PartNumber=number,
-                Body=body,  # type: ignore[arg-type]  # the stubs don't know that a bytearray is sent without a copy
+                Body=body,  # type: ignore[arg-type]  # the stubs don't know bytearray, which needs no copy
                 ContentLength=len(body),
                 ChecksumCRC64NVME=_text(crc),
             )
         upload.parts[number] = Part(etag=answer["ETag"], size=len(body), crc=crc)
 
     def _put_whole(self, upload: Upload, body: bytes | bytearray, crc: int) -> StoredObject:
-        with _refusals_told_apart():
+        with _known_refusals():
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=upload.key,
                 Body=body,  # type: ignore[arg-type]  # as above
                 ContentLength=len(body),
                 ChecksumCRC64NVME=_text(crc),
-                Metadata=dict(upload.metadata),
+                Metadata=dict(upload.headers.metadata),
+                ContentType=upload.headers.content_type,
+                ContentDisposition=upload.headers.content_disposition,
                 IfNoneMatch="*",
             )
         return StoredObject(
             key=upload.key,
             size=len(body),
             etag=answer["ETag"].strip('"'),
-            checksum=answer.get("ChecksumCRC64NVME") or _text(crc),  # S3 has taken it under this one
-            metadata=upload.metadata,
+            checksum=answer.get("ChecksumCRC64NVME") or _text(crc),  # by which S3 has checked it
+            metadata=upload.headers.metadata,
         )
 
     def complete(self, upload: Upload) -> StoredObject:
-        """Makes the object of the parts, and reads back what S3 says of it.
+        """Make the object of the parts, and return it as S3 describes it. Needs all parts.
 
-        What went up in one request is complete.
+        A file that was uploaded in one request is complete already.
 
-        Raises `UploadGone` or `KeyOccupied` when S3 no longer knows the upload or has an object at the key: whether
-        that is this very file, the object there tells (`find`).
+        Raises `UploadGone` or `KeyOccupied` when S3 no longer knows the upload, or has an object at the key. That may
+        be this very file, which its metadata shows (see `find`).
         """
         if upload.stored:
             return upload.stored
@@ -193,7 +245,7 @@ class Bucket:
         if len(crcs) == len(parts):
             whole = {"ChecksumCRC64NVME": _text(_combined(parts)), "ChecksumType": "FULL_OBJECT"}
         try:
-            with _refusals_told_apart():
+            with _known_refusals():
                 self._client.complete_multipart_upload(
                     Bucket=self._bucket,
                     Key=upload.key,
@@ -217,11 +269,11 @@ class Bucket:
             raise
         stored = self.find(upload.key)
         if stored is None or stored.size != upload.version.size:
-            raise TransientError("S3 completed the upload, and the object isn't there or of another size")
+            raise NotStored("S3 completed the upload, but the object is absent or has another size")
         return stored
 
     def find(self, key: str) -> StoredObject | None:
-        """The object at a key. 403 counts as absent: S3 answers so where listing isn't granted."""
+        """Return the object at a key. 403 counts as absent: S3 answers so where listing isn't granted."""
         try:
             head = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
@@ -237,7 +289,7 @@ class Bucket:
         )
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Gives an upload up. One that is gone already is fine."""
+        """Abort an upload, unless it is gone already."""
         try:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
         except ClientError as error:
@@ -246,7 +298,8 @@ class Bucket:
 
 
 @contextmanager
-def _refusals_told_apart() -> Iterator[None]:
+def _known_refusals() -> Iterator[None]:
+    """Turn the refusals that a caller can handle into errors of the engine."""
     try:
         yield
     except ClientError as error:

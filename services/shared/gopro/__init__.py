@@ -1,1 +1,1 @@
-"""The one client of GoPro's API. It has no public documentation: facts are those seen by many independent clients."""
+"""The one client of GoPro's API, which has no public documentation."""

@@ -1,1 +1,0 @@
-"""Measures the transfer beside other tools for the same job: `make bench`."""

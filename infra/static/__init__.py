@@ -1,1 +1,0 @@
-"""What can be proved without running anything, with its figures: `make static`."""

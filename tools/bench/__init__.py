@@ -1,0 +1,1 @@
+"""Benchmark of the transfer against other tools for the same job: `make bench`."""

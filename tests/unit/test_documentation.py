@@ -47,6 +47,12 @@ def test_every_link_on_a_page_leads_to_a_file() -> None:
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_page_is_linked_from_another() -> None:
+    linked = {(page.parent / link.partition("#")[0]).resolve() for page, link in found(r"\]\(([^)\s]+)\)")}
+
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page not in linked and page.name != "README.md"] == []
+
+
 def texts() -> Iterator[str]:
     """All texts of the services and of the stack, with NAME for what is filled in."""
     for path in (*(ROOT / "services").rglob("*.py"), *(ROOT / "infra").rglob("*.py")):

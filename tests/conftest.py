@@ -28,12 +28,15 @@ settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.e
 
 
 class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives all tests of a server to one of xdist's workers, for each worker would start one of its own."""
+    """Gives tests that share a server to one of xdist's workers, for each worker would start one of its own.
+
+    A file of end-to-end tests mostly waits, so it may have a local stage of its own.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         if file.startswith("tests/e2e/"):
-            return "least privilege" if file.endswith("test_least_privilege.py") else "stage"
+            return file
         return "contract" if file.startswith("tests/contract/") else nodeid
 
 

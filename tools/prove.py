@@ -41,10 +41,15 @@ def pytest(*arguments: str) -> list[str]:
     return python("pytest", "-q", *arguments)
 
 
+# The longest files of end to end first, so that the others run beside them.
+_END_TO_END = (
+    *("-n", "3", "--no-loadscope-reorder", "tests/e2e/test_story.py", "tests/e2e/test_runbooks.py"),
+    *("tests/e2e", "--ignore=tests/e2e/test_least_privilege.py"),
+)
 # The longest first, so that the others run beside them.
 PARTS = (
     Part(name="load", command=python("tools.load", "--sizes", "1000,10000"), alone=True),
-    Part(name="end to end", command=pytest("tests/e2e", "--ignore=tests/e2e/test_least_privilege.py")),
+    Part(name="end to end", command=pytest(*_END_TO_END)),
     Part(name="10,000 seeds", command=python("tools.simulator", "--seeds", "10000", "--jobs", "1")),
     Part(name="least privilege", command=pytest("tests/e2e/test_least_privilege.py")),
     Part(name="planted bugs", command=python("tools.simulator.planted_bugs", "--jobs", "1")),

@@ -1,4 +1,4 @@
-"""One local stage for all end-to-end tests: bringing it up takes as long as all of them together."""
+"""The local stage of end-to-end tests, which all tests that a process runs share."""
 
 import sys
 from collections.abc import Iterator

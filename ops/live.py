@@ -12,9 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ops.progress import View, called, folded, funnel, lane_parts, lane_waits_for, size, span, waits_for
+from ops.progress import View, called, folded, funnel, lane_parts, lane_waits_for, size, waits_for
 from ops.rates import SILENT_SECONDS, Rates
 from services.shared.library.records import MediumRecord
+from services.summarizer.page.wording import lasting
 
 _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
 _LEAST_LANES = 3  # are shown however small the terminal is
@@ -97,9 +98,9 @@ def _head(
     parts = [waits_for(view)] if waits_for(view) else []
     parts += [f"{size(rate)}/s"] if whole and rate is not None else []
     if requested_at := (view.sync or {}).get("requested_at"):
-        parts.append(f"{span((moment - datetime.fromisoformat(str(requested_at))).total_seconds())} elapsed")
+        parts.append(f"{lasting((moment - datetime.fromisoformat(str(requested_at))).total_seconds())} elapsed")
     if rate and is_known and whole > arrived:
-        parts.append(f"about {span((whole - arrived) / rate)} left")
+        parts.append(f"about {lasting((whole - arrived) / rate)} left")
     yield Text(", ".join(parts) + quiet, style="bold", no_wrap=True, overflow="ellipsis")
 
 

@@ -171,15 +171,6 @@ def lane_parts(record: MediumRecord) -> str:
     return f"{files}part {min(now.parts + 1, now.of_parts)} of {now.of_parts}"
 
 
-def span(seconds: float) -> str:
-    """Format a time for people, in whole units."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 def closing(sync: Record) -> str:
     """Say in one line how the sync ended, with the results that came after its close."""
     summary = sync.get("summary") or {}

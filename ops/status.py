@@ -11,13 +11,14 @@ from botocore.exceptions import ClientError
 
 from ops.deployment import Deployment
 from ops.errors import OperatorError
-from ops.progress import View, closing, described, printable, size, span, standing
+from ops.progress import View, closing, described, printable, size, standing
 from ops.queues import DELIVERABLE, WORDS, messages_in
 from ops.watch import last_sync, look, unsettled_syncs
 from services.authenticator.health import Health
 from services.shared.clock import Clock
 from services.shared.events import SERVICES
 from services.summarizer.history import PastSync
+from services.summarizer.page.wording import lasting
 
 _RECENT = 5
 STYLES = {
@@ -153,7 +154,7 @@ def _table(syncs: Sequence[PastSync]) -> Iterator[str]:
     for past in syncs:
         requested, closed = (datetime.fromisoformat(at) for at in (past.requested_at, past.closed_at))
         counts = f"{past.discovered:>7}{past.downloaded:>8}{past.unexpected:>9}{size(past.bytes):>11}"
-        took = span((closed - requested).total_seconds())
+        took = lasting((closed - requested).total_seconds())
         yield f"{requested:%Y-%m-%d %H:%M}  {_VERDICTS[past.verdict]:12}{counts}{took:>15}"
 
 

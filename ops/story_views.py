@@ -11,12 +11,12 @@ from ops.progress import printable
 from ops.story import Delivery, Folded, Node, Receive, Story, fold
 from services.shared.clock import iso
 from services.shared.inbox.inbox import Outcome
+from services.summarizer.page.wording import lasting
 
 Mood = Literal["good", "bad", "open"]
 
 _STYLES: Mapping[Mood, str] = {"good": "green", "bad": "red", "open": "yellow"}
 _ID = 8  # characters of an event id that tell the events of one story apart
-_MINUTE, _HOUR = 60, 3600
 
 _WORDS: Mapping[str, str] = {
     Outcome.DONE: "done",
@@ -60,7 +60,7 @@ def event_origin(node: Node, began_at: datetime | None) -> str:
 
 def since_began(node: Node, began_at: datetime | None) -> str:
     """Return how long after the beginning of the story the event was published."""
-    return duration((node.event.at - (began_at or node.event.at)).total_seconds())
+    return lasting((node.event.at - (began_at or node.event.at)).total_seconds())
 
 
 def reactions(node: Node) -> Iterator[Line]:
@@ -91,8 +91,8 @@ def _delivery(delivery: Delivery, *, again: bool) -> Iterator[Line]:
 
 def _receive(receive: Receive) -> str:
     outcome = _WORDS.get(receive.outcome) or printable(receive.outcome)
-    spent = f"waited {duration(receive.waited)}"
-    spent += f", took {duration(receive.took)}" if receive.took is not None else ""
+    spent = f"waited {lasting(receive.waited)}"
+    spent += f", took {lasting(receive.took)}" if receive.took is not None else ""
     why = printable(": ".join(filter(None, (receive.error, receive.why))))
     return f"{outcome} ({spent})" + (f"  {why}" if why else "")
 
@@ -139,13 +139,3 @@ def tree(story: Story, *, everything: bool = False) -> Tree:
             for text in lines:
                 branch.add(Text(printable(text)))
     return root
-
-
-def duration(seconds: float) -> str:
-    """Format a time span for people."""
-    seconds = max(0.0, seconds)
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    hours, minutes, rest = whole // _HOUR, whole % _HOUR // _MINUTE, whole % _MINUTE
-    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ops.live import LiveScreen, bar_of, picture
-from ops.progress import View, span
+from ops.progress import View
 from ops.rates import Rates
 from ops.watch import Terminal, screen
 from services.shared.library.records import GOPRO, SESSION, LaneProgress, MediumRecord, Status
@@ -155,13 +155,6 @@ def test_what_does_not_fit_below_each_other_is_counted() -> None:
 )
 def test_a_bar_is_filled_to_an_eighth_of_a_column(counts: list[int], whole: int, bar: str) -> None:
     assert bar_of([(count, "green") for count in counts], whole, 4).plain == bar
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-3, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (3661, "1 h 01 min")]
-)
-def test_a_time_is_in_whole_units(seconds: float, text: str) -> None:
-    assert span(seconds) == text
 
 
 class Window(io.StringIO):

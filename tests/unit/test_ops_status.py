@@ -174,9 +174,9 @@ def test_the_last_syncs_are_a_table_that_fits_80_columns(deployment: Deployment)
 
     assert lines[1:5] == [
         "last syncs, UTC                   new  stored  missing      bytes           took",
-        "2026-11-27 02:00  all well         12      12        0    4.30 GB    12 min 03 s",
-        "2026-11-26 02:00  incomplete       12      11        1    4.30 GB    24 h 12 min",
-        "2026-11-25 02:00  FAILED           12       0        0    4.30 GB    48 h 12 min",
+        "2026-11-27 02:00  all well         12      12        0    4.30 GB     12 min 3 s",
+        "2026-11-26 02:00  incomplete       12      11        1    4.30 GB            1 d",
+        "2026-11-25 02:00  FAILED           12       0        0    4.30 GB            2 d",
     ]
     assert max(map(len, lines)) <= 80
 

@@ -295,7 +295,7 @@ class Settings:
     full_walk_days: int = _setting(
         7, _whole(1, 365), "the whole library is walked at least this often; other nights only look at what may matter"
     )
-    downloader_memory_mb: int = _setting(1024, _whole(256, 10_240), "memory of the downloader, in MiB")
+    downloader_memory_mb: int = _setting(512, _whole(256, 10_240), "memory of the downloader, in MiB")
     downloader_timeout_seconds: int = _setting(
         900, _whole(70, 900), "time of one invocation of the downloader; it pauses in the last minute"
     )

@@ -45,12 +45,12 @@ def test_the_part_size_gives_the_origins_number_of_parts_if_a_usual_one_does(siz
         (10 * MIB, 3, 64 * MIB, 8 * MIB),
         (9 * MIB, 3, 64 * MIB, 8 * MIB),
         (9_000 * 8 * MIB, 9_000, 64 * MIB, 8 * MIB),
-        (9_001 * 8 * MIB, 9_001, 64 * MIB, 16 * MIB),
+        (9_001 * 8 * MIB, 9_001, 64 * MIB, 32 * MIB),
         # Our own parts.
         (256 * MIB - 1, 0, 64 * MIB, 8 * MIB),
-        (256 * MIB, 0, 64 * MIB, 16 * MIB),
-        (9_000 * 16 * MIB, 0, 64 * MIB, 16 * MIB),
-        (9_000 * 16 * MIB + 1, 0, 64 * MIB, 17 * MIB),
+        (256 * MIB, 0, 64 * MIB, 32 * MIB),
+        (9_000 * 32 * MIB, 0, 64 * MIB, 32 * MIB),
+        (9_000 * 32 * MIB + 1, 0, 64 * MIB, 33 * MIB),
         # Parts that fit into the memory, within the limits of S3.
         (100 * MIB, 0, 6 * MIB + MIB // 2, 6 * MIB),
         (100 * MIB, 0, 0, SMALLEST_PART),

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from tools.bench.figures import MIB, Figures, Metric, Spread, cpu_per_gib, rss, speed, wall_per_gib
+from services.downloader.transfer import Limits, Version
+from services.summarizer.page import prices
+from services.summarizer.page.costs import working
+from tools.bench.figures import MIB, Figures, Metric, Run, Spread, cpu_per_gib, rss, speed, wall_per_gib
 from tools.bench.kit import LANE_MEGABITS
 from tools.bench.names import (
     CONNECTIONS,
@@ -20,6 +23,9 @@ from tools.bench.names import (
     STREAMS,
     UNLIMITED,
 )
+from tools.bench.scenarios import FUNCTION_MIB, PART_MEMORY
+
+TB = 10**12  # bytes
 
 Measure = Callable[[Figures], Spread | None]
 
@@ -103,6 +109,12 @@ def _percent_of_all_lanes(figures: Figures) -> Spread | None:
     return spread and spread.scaled(100 / (CONNECTIONS * figures.lane_rate))
 
 
+def usd_per_tb(run: Run) -> float:
+    """Return what Lambda and the parts of a terabyte cost, at the speed of a run. Each lane pays for its own time."""
+    part_size = Limits(memory_bytes=PART_MEMORY).part_size(Version(size=run.size, etag=""))
+    return working(run.wall * TB / run.size, FUNCTION_MIB) + TB / part_size * prices.S3_PUT
+
+
 def _peak_mib(figures: Figures) -> Spread | None:
     spread = figures.of(MEMORY, OURS_COLD, rss)
     return spread and spread.scaled(1 / MIB)
@@ -146,6 +158,14 @@ GOALS: Sequence[Goal] = (
         limit=94,
         unit="%",
         at_least=True,
+    ),
+    Goal(
+        name="Lambda and parts of a TB",
+        scenario=LANES,
+        contestants=(OURS_WARM,),
+        measure=lambda figures: figures.of(LANES, OURS_WARM, usd_per_tb),
+        limit=0.30,
+        unit="USD",
     ),
     Goal(
         name="speed, of the fastest single-connection tool's",

@@ -10,11 +10,12 @@ from tools.bench.governor import PERIOD_SECONDS
 from tools.bench.kit import FIRST_BYTE_MILLISECONDS, INSTALL, LANE_MEGABITS, SINK_DELAY_MILLISECONDS
 from tools.bench.names import CONNECTIONS, NAIVE, NAIVE_WARM, OURS_COLD, OURS_WARM, SMALL, UNLIMITED
 from tools.bench.results import Results
-from tools.bench.scenarios import FUNCTION_MIB, SMALL_CPU_SHARE, SMALL_FUNCTION_MIB, Scenario
+from tools.bench.scenarios import CPU_SHARE, FUNCTION_MIB, Scenario
 
 TEMPLATE = Path(__file__).with_name("performance.template.md")
 
 NONE = "-"
+_PLAIN = 10  # figures of goals with a limit from here on have no decimals
 
 Row = Sequence[str]
 
@@ -50,8 +51,7 @@ def document(results: Results, *, picture: str | None) -> str:
         "lane": str(LANE_MEGABITS),
         "measured_lane": f"{results.lane_rate * 8 / 1e6:.1f}" if results.lane_rate else NONE,
         "function": str(FUNCTION_MIB),
-        "small_function": str(SMALL_FUNCTION_MIB),
-        "share": str(SMALL_CPU_SHARE),
+        "share": f"{CPU_SHARE:.2f}",
         "period": f"{PERIOD_SECONDS * 1000:.0f}",
         "rounds": ", ".join(f"{name} {count}" for name, count in results.rounds.items()),
         "minutes": f"{max(1, round(results.seconds / 60))}",
@@ -95,7 +95,7 @@ def _limit(goal: Goal) -> str:
 
 
 def _amount(value: float, goal: Goal) -> str:
-    return f"{value:.0f} {goal.unit}" if goal.unit else f"{value:.2f}"
+    return f"{value:.{0 if goal.limit >= _PLAIN else 2}f} {goal.unit}".rstrip()
 
 
 def _between(low: float, high: float, goal: Goal) -> str:

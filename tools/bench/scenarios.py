@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infra.config import Settings
 from services.downloader.settings import part_memory_bytes
 from tools.bench.kit import FIRST_BYTE_MILLISECONDS, LANE_MEGABITS, MIB, SINK_DELAY_MILLISECONDS
 from tools.bench.measure import SmallFunction
@@ -24,8 +25,9 @@ from tools.bench.names import (
     UNLIMITED,
 )
 
-FUNCTION_MIB, SMALL_FUNCTION_MIB = 1024, 512  # memory of a function: the default, and that of a small one
-SMALL_CPU_SHARE = 0.29  # of a processor; Lambda assigns processor time in proportion to memory
+FUNCTION_MIB = Settings.downloader_memory_mb
+PART_MEMORY = part_memory_bytes(FUNCTION_MIB)
+CPU_SHARE = FUNCTION_MIB / 1769  # of a processor; Lambda assigns a whole one at 1,769 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             title="a source and an S3 as fast as this machine",
             size=1024 * MIB // scale,
             contestants=(OURS_WARM, OURS_COLD, RELAY, COPYURL, STREAMS, NAIVE, NAIVE_WARM, BY_DISK, CURL),
-            part_memory=part_memory_bytes(FUNCTION_MIB),
+            part_memory=PART_MEMORY,
         ),
         Scenario(
             name=LANES,
@@ -67,17 +69,17 @@ def scenarios(*, quick: bool) -> list[Scenario]:
             size=512 * MIB // scale,
             single_size=64 * MIB // scale,
             contestants=(OURS_WARM, OURS_COLD, RELAY, STREAMS, *SINGLE_CONNECTION),
-            part_memory=part_memory_bytes(FUNCTION_MIB),
+            part_memory=PART_MEMORY,
             slow=True,
             most_rounds=3,  # the source's fixed rate leaves little variance
         ),
         Scenario(
             name=SMALL,
-            title=f"a function with {SMALL_CPU_SHARE} of a processor and {SMALL_FUNCTION_MIB} MB",
+            title=f"a function with {CPU_SHARE:.2f} of a processor and {FUNCTION_MIB} MB",
             size=256 * MIB // scale,
             contestants=(OURS_WARM, OURS_COLD, COPYURL, NAIVE, NAIVE_WARM),
-            part_memory=part_memory_bytes(SMALL_FUNCTION_MIB),
-            within=SmallFunction(cpu_share=SMALL_CPU_SHARE, memory_bytes=SMALL_FUNCTION_MIB * MIB),
+            part_memory=PART_MEMORY,
+            within=SmallFunction(cpu_share=CPU_SHARE, memory_bytes=FUNCTION_MIB * MIB),
         ),
         Scenario(
             name=MEMORY,

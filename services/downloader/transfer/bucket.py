@@ -66,7 +66,8 @@ class Limits:
             for size in _USUAL_PARTS:
                 if smallest <= size <= largest and (count - 1) * size < version.size <= count * size:
                     return size
-        default = 16 * MIB if version.size >= 256 * MIB else 8 * MIB
+        # Each part is a request that S3 charges for, and what is lost of it when a copy pauses.
+        default = 32 * MIB if version.size >= 256 * MIB else 8 * MIB
         return min(max(default, -(-smallest // MIB) * MIB), max(largest, smallest))
 
     def in_one(self, version: Version) -> bool:

@@ -140,11 +140,11 @@ def past(sync: ClosedSync, details: Details, *, imported: bool = False) -> PastS
         **vars(details),
         sync_id=sync.sync_id,
         requested_at=sync.requested_at,
-        closed_at=str(sync.summary.get("closed_at", "")),
-        trigger=str(sync.summary.get("trigger", "")),
+        closed_at=sync.summary["closed_at"],
+        trigger=sync.summary["trigger"],
         outcome=sync.outcome,
         closed_because=sync.closed_because,
-        reason=str(sync.summary.get("reason", ""))[:REASON_LENGTH],
+        reason=sync.summary["reason"][:REASON_LENGTH],
         was_listed=sync.expected is not None,
         filters=sync.filters,
         listed=sync.listed,
@@ -200,7 +200,7 @@ def _kinds(stored: Sequence[Medium]) -> tuple[Kind, ...]:
     for medium in stored:
         counts[medium.camera, medium.type] += 1
         sizes[medium.camera, medium.type] += medium.bytes
-    ordered = sorted(counts, key=lambda kind: (-sizes[kind], -counts[kind], kind))
+    ordered = sorted(counts, key=lambda kind: (-sizes[kind], kind))
     told = ordered if len(ordered) <= KINDS else ordered[: KINDS - 1]
     rest = ordered[len(told) :]
     kinds = [

@@ -136,6 +136,9 @@ def test_the_last_sync_is_the_one_requested_last_whatever_is_unsettled(deploymen
     assert last_sync(deployment) == "newest"
 
 
+SUMMARY = {"closed_at": "2026-11-24T08:00:00Z", "trigger": "scheduled", "reason": ""}
+
+
 def closed_since_there_is_a_history(deployment: Deployment, sync_id: str, requested_at: str) -> None:
     table = deployment.table("SyncsTableName")
     sync = ClosedSync(
@@ -143,7 +146,7 @@ def closed_since_there_is_a_history(deployment: Deployment, sync_id: str, reques
         requested_at=requested_at,
         closed_because="complete",
         outcome="completed",
-        summary={},
+        summary=SUMMARY,
         unsettled=False,
     )
     SyncsTable(table.meta.client, table.name, clock=Clock()).write(None, sync)
@@ -171,7 +174,7 @@ def test_a_sync_that_an_earlier_version_closed_may_be_the_last_one_until_another
         requested_at="2026-11-22T01:00:00Z",
         closed_because="complete",
         outcome="completed",
-        summary={},
+        summary=SUMMARY,
     )
     put(deployment, "manual", state="CLOSED", requested_at="2026-11-22T06:00:00Z")
     SyncsTable(table.meta.client, table.name, clock=Clock()).import_into_history(["scheduled-2026-11-22"])

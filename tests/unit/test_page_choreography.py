@@ -151,6 +151,7 @@ def test_a_sync_that_failed_has_counted_what_there_was() -> None:
     }
     assert counts(closed(), []).of(SessionAuthenticated) == 0
     assert counts(closed(session_problem="revoked"), []).of(SessionRejected) == 0
+    assert counts(closed(expected=0), []).of(SessionRejected) is None
 
 
 def test_what_an_earlier_version_did_not_record_is_unknown() -> None:
@@ -187,17 +188,17 @@ def test_without_any_event_each_service_is_a_small_box() -> None:
     assert found.rows == ()
     assert not found.has_unknown
     (arrow,) = found.boxes[3].arrows
-    assert (arrow.label, arrow.direction, arrow.y) == ("every fact of this sync", "in", 249)
+    assert (arrow.label, arrow.direction, arrow.is_problem, arrow.y) == ("every fact of this sync", "in", False, 249)
 
 
 def test_an_event_is_an_arrow_and_a_pause_has_two_heads() -> None:
-    events = {SyncRequested: 1, SessionAuthenticated: 2, AuthenticationFailed: 0, LibraryListingPaused: 1200}
-    found = drawn(events={**events, SessionRejected: 1})
+    events = {SyncRequested: 1, SessionAuthenticated: 2, AuthenticationFailed: 1, LibraryListingPaused: 1200}
+    found = drawn(events={**events, SessionRejected: 0})
     authenticator, lister, downloader, _ = found.boxes
     assert [(arrow.label, arrow.direction, arrow.is_problem, arrow.y) for arrow in authenticator.arrows] == [
         ("SyncRequested × 1", "in", False, 69),  # noqa: RUF001
-        ("SessionRejected × 1", "in", True, 99),  # noqa: RUF001
-        ("SessionAuthenticated × 2", "out", False, 129),  # noqa: RUF001
+        ("SessionAuthenticated × 2", "out", False, 99),  # noqa: RUF001
+        ("AuthenticationFailed × 1", "out", True, 129),  # noqa: RUF001
     ]
     assert (authenticator.height, lister.y) == (100, 160)
     given, paused = lister.arrows
@@ -227,8 +228,8 @@ def test_the_downloader_shows_what_happened_in_it() -> None:
 
 
 def test_the_table_says_the_same_as_the_picture() -> None:
-    found = drawn(events={SyncRequested: 1, SessionRejected: 1, MediaDiscovered: 1000, SyncCompleted: 1,
-                          MediaDownloadPaused: None, LibraryListed: 0})  # fmt: skip
+    found = drawn(events={SyncRequested: 1, LibraryListed: 0, SessionRejected: 1, MediaDiscovered: 1000,
+                          SyncCompleted: 1, MediaDownloadPaused: None})  # fmt: skip
     assert [(row.event, row.publisher, row.reacting, row.count) for row in found.rows] == [
         ("SyncRequested", "schedule", "authenticator, summarizer", "1"),
         ("SessionRejected", "lister or downloader", "authenticator, summarizer", "1"),

@@ -17,6 +17,7 @@ from services.summarizer.page.lanes import (
     BINS,
     Axis,
     Bar,
+    Interval,
     Lane,
     Span,
     axis,
@@ -116,17 +117,18 @@ def test_ticks_are_round_times_of_the_day() -> None:
         (75.0, "02:00:03"),
         (100.0, "02:00:04"),
     ]
-    assert read(600) == [
+    assert read(300) == [
         (0.0, "02:00"),
-        (20.0, "02:02"),
-        (40.0, "02:04"),
-        (60.0, "02:06"),
-        (80.0, "02:08"),
-        (100.0, "02:10"),
+        (20.0, "02:01"),
+        (40.0, "02:02"),
+        (60.0, "02:03"),
+        (80.0, "02:04"),
+        (100.0, "02:05"),
     ]
-    late = BEGIN + timedelta(minutes=7, seconds=30)
-    assert read(3600, begin=late) == [(12.5, "02:15"), (37.5, "02:30"), (62.5, "02:45"), (87.5, "03:00")]
-    assert len(read(400 * 86_400)) == 11  # however long it took
+    spring = datetime(2026, 3, 29, 2, 30, tzinfo=UTC)  # 04:30 in Berlin, where this day has no 02:30
+    texts = ["06:00", "08:00", "10:00", "12:00", "14:00"]
+    assert read(36_000, begin=spring) == list(zip((15.0, 35.0, 55.0, 75.0, 95.0), texts, strict=True))
+    assert [text for _, text in read(400 * 86_400)] == ["00:00"] * 11  # however long it took
 
 
 def test_a_medium_is_a_bar_with_its_rate_and_marks() -> None:
@@ -155,6 +157,7 @@ def test_a_medium_is_a_bar_with_its_rate_and_marks() -> None:
     assert (failed.y, failed.fill) == (18, "bad-fill")
     assert [(one.x, one.y, one.title) for one in found.failures] == [(30.0, 36, "b.MP4 (b): given up")]
     assert (found.height, found.is_named, found.hidden_lanes, found.unknown, found.after_close) == (54, True, 0, 0, 0)
+    assert found.ticks == ticks(SHOWN, BERLIN)
 
 
 def test_the_table_of_the_lanes_adds_up_what_each_did() -> None:
@@ -166,7 +169,8 @@ def test_the_table_of_the_lanes_adds_up_what_each_did() -> None:
 
 
 def test_a_short_slice_can_be_seen() -> None:
-    assert drawn(medium("a", worked(10, 0.001))).bars[0].width == 0.15
+    found = drawn(medium("a", worked(10, 0.001)))
+    assert (found.bars[0].width, found.height) == (0.15, 18)
 
 
 def test_what_no_fact_tells_or_came_after_the_close_is_counted() -> None:
@@ -179,8 +183,9 @@ def test_what_no_fact_tells_or_came_after_the_close_is_counted() -> None:
         medium("f", worked(90, 1), worked(100, 1)),
         medium("g", state="FAILED", ended_at=at(500), late=7),
         medium("h", state="FAILED"),
+        medium("i"),
     )
-    assert (found.unknown, found.after_close, len(found.bars), found.failures) == (1, 2, 2, ())
+    assert (found.unknown, found.after_close, len(found.bars), found.failures) == (2, 2, 2, ())
 
 
 def many(count: int, **more: Any) -> Iterator[Medium]:
@@ -194,7 +199,8 @@ def test_bars_have_titles_and_marks_only_while_there_are_few(count: int, is_name
     assert found.is_named == is_named
     assert {bool(bar.title) for bar in found.bars} == {is_named}
     assert len(found.failures) == (count if is_named else 1)
-    assert bool(found.failures[0].title) == is_named
+    marks = {(one.x, one.y, one.title == "") for one in found.failures}
+    assert marks == {(5.0, found.height - lanes.ROW, not is_named)}
     more = Slice(began_at=at(99.5), seconds=0.1, retries=1)
     (last,) = [one for one in drawn(*many(count - 1), medium("x", more)).bars if one.x == 99.5]
     assert (last.is_retried, last.fill) == (is_named, "warn-fill")
@@ -204,6 +210,10 @@ def test_a_picture_of_a_large_sync_stays_small() -> None:
     found = drawn(*many(20_000))
     assert 700 < len(found.bars) <= lanes.MOST_BARS
     assert len(drawn(*many(lanes.MOST_BARS)).bars) == lanes.MOST_BARS
+    # Of fifteen full lanes with one bar too many, only the two that are beside each other become one.
+    one_too_many = medium("m", worked(0, 0.5), worked(0.5, 0.5))
+    full = drawn(one_too_many, *(medium(f"m{n}", worked(n % 100, 1)) for n in range(1, lanes.MOST_BARS)))
+    assert (len(full.lanes), len(full.bars)) == (15, lanes.MOST_BARS)
     crowd = drawn(*(medium(f"m{number}", worked(1, 5)) for number in range(lanes.MOST_LANES + 3)))
     assert (len(crowd.lanes), crowd.hidden_lanes) == (lanes.MOST_LANES, 3)
 
@@ -233,35 +243,33 @@ def test_signing_in_and_listing_come_before_the_work() -> None:
 
 
 def test_throughput_spreads_the_bytes_of_a_slice_over_its_time() -> None:
-    shown = Axis(begin=BEGIN, end=BEGIN + timedelta(seconds=BINS))
-    found = throughput(spans([medium("a", worked(0, 30, 300)), medium("b", worked(15, 15, 300))]), shown, BERLIN)
+    shown = Axis(begin=BEGIN, end=BEGIN + timedelta(seconds=2 * BINS))
+    work = spans([medium("a", worked(0, 60, 600)), medium("b", worked(30, 30, 600)), medium("c", worked(117, 1, 3))])
+    found = throughput(work, shown, BERLIN)
     assert found is not None
-    assert (found.most, found.average) == ("30.0 MB/s", "20.0 MB/s")
-    assert [(row.begin, row.size, row.rate) for row in found.rows[:7]] == [
-        ("02:00:00", "50.0 MB", "10.0 MB/s"),
-        ("02:00:05", "50.0 MB", "10.0 MB/s"),
-        ("02:00:10", "50.0 MB", "10.0 MB/s"),
-        ("02:00:15", "150.0 MB", "30.0 MB/s"),
-        ("02:00:20", "150.0 MB", "30.0 MB/s"),
-        ("02:00:25", "150.0 MB", "30.0 MB/s"),
-        ("02:00:30", "0 bytes", "0 bytes/s"),
-    ]
-    assert len(found.rows) == 12
+    assert (found.most, found.average) == ("30.0 MB/s", "19.7 MB/s")
+    slow, fast = ("100.0 MB", "10.0 MB/s"), ("300.0 MB", "30.0 MB/s")
+    nothing = ("0 bytes", "0 bytes/s")
+    amounts = [slow] * 3 + [fast] * 3 + [nothing] * 5 + [("3.0 MB", "300.0 kB/s")]
+    begins = [f"02:0{seconds // 60}:{seconds % 60:02}" for seconds in range(0, 120, 10)]
+    assert found.rows == tuple(
+        Interval(begin=begin, size=size, rate=rate) for begin, (size, rate) in zip(begins, amounts, strict=True)
+    )
     assert found.path.startswith("M0 100L0 66.67H1.667L1.667 66.67H3.333")
     assert "L25 0H26.67" in found.path
-    assert found.path.endswith("L98.33 100H100V100Z")
+    assert found.path.endswith("L96.67 95H98.33L98.33 100H100V100Z")
 
 
 def test_only_what_lies_in_the_time_of_the_sync_is_drawn() -> None:
-    shown = Axis(begin=BEGIN, end=BEGIN + timedelta(seconds=BINS))
-    assert throughput(spans([medium("a", worked(100, 5, 10))]), shown, BERLIN) is None
+    shown = Axis(begin=BEGIN, end=BEGIN + timedelta(seconds=2 * BINS))
+    assert throughput(spans([medium("a", worked(200, 5, 10))]), shown, BERLIN) is None
     assert throughput(spans([medium("a", worked(1, 5))]), shown, BERLIN) is None
-    half = throughput(spans([medium("a", worked(-5, 10, 10))]), shown, BERLIN)
+    half = throughput(spans([medium("a", worked(115, 10, 10))]), shown, BERLIN)
     assert half is not None
-    assert (half.most, half.rows[0].size) == ("1.0 MB/s", "5.0 MB")
-    sudden = throughput(spans([medium("a", worked(2, 0, 10))]), shown, BERLIN)
+    assert (half.most, half.rows[-1].size) == ("1.0 MB/s", "5.0 MB")
+    sudden = throughput(spans([medium("a", worked(1.5, 0, 10))]), shown, BERLIN)
     assert sudden is not None
-    assert sudden.rows[0].size == "10.0 MB"
+    assert (sudden.most, sudden.rows[0].size) == ("5.0 MB/s", "10.0 MB")
 
 
 def test_time_counts_once_however_much_ran_in_it() -> None:

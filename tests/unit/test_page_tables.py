@@ -51,10 +51,11 @@ def test_failures_are_grouped_by_reason_the_most_urgent_first() -> None:
         Medium(media_id="g", state="SKIPPED"),
         stored("h"),
         failed("i", reason=""),
+        failed("j", dead_letter=True, reason="503"),
     ]
     found = failures(closed(), media, ENV)
     assert [(group.title, group.kind, group.reason) for group in found.groups] == [
-        ("1 dead letter", "dead letters", "503"),
+        ("2 dead letters", "dead letters", "503"),
         ("2 failed", "failed", "gone"),
         ("1 failed", "failed", "lost"),
         ("1 failed", "failed", "reason unknown"),
@@ -90,14 +91,19 @@ def test_each_group_names_the_command_to_type() -> None:
         Step("No other try of this sync could help. The next one tries once more. To start it now:"),
         TRIGGER,
     )
-    assert steps(Medium(media_id="a", state="SKIPPED"))[1] == TRIGGER
+    assert steps(Medium(media_id="a", state="SKIPPED")) == (
+        Step("The next sync takes them. To start one now:"),
+        TRIGGER,
+    )
     (nothing,) = steps(failed("a", known_since="2026-11-02"))
     assert nothing == Step("Nothing has to be done: it is the same as before, and no further try can help.")
 
 
 def test_a_remedy_comes_before_the_redrive_and_instead_of_another_try() -> None:
-    assert steps(failed("a", remedy="Allow the host.")) == (Step("Allow the host."),)
-    assert steps(failed("a", remedy="Allow the host.", dead_letter=True))[0] == Step("Allow the host.")
+    remedy = "Sign in again:\n  cloud-sync credentials login"
+    told = (Step("Sign in again:"), Step("cloud-sync credentials login --env prod", is_command=True))
+    assert steps(failed("a", remedy=remedy)) == told
+    assert steps(failed("a", remedy=remedy, dead_letter=True))[:2] == told
 
 
 def test_a_command_cannot_be_left_by_an_id() -> None:
@@ -135,6 +141,17 @@ def test_a_failed_medium_says_how_much_of_it_is_stored_and_since_when_it_is_lost
     skipped = Medium(media_id="a", state="SKIPPED", files_total=3)
     (group,) = failures(closed(), [skipped], ENV).groups
     assert group.names == ("(name unknown) (a)",)
+
+
+def test_long_texts_of_a_failure_are_cut() -> None:
+    long = "x" * 2000
+    (group,) = failures(
+        closed(), [failed(long, reason=long, remedy=f"  aws {long}\n{long}", dead_letter=True)], ENV
+    ).groups
+    assert len(group.reason) == 1000
+    command, said, _, redrive = (step.text for step in group.steps)
+    assert (len(command), len(said)) == (1000, 1500)
+    assert redrive == f"cloud-sync redrive --env prod --media-id '{'x' * 199}…' --wait"
 
 
 def test_a_medium_without_a_result_has_the_reason_of_its_session() -> None:
@@ -182,6 +199,7 @@ def test_the_table_begins_with_what_needs_attention() -> None:
 def test_many_stored_media_are_folded_by_the_month_of_their_capture() -> None:
     media = [stored(f"a{number}", captured_at="2026-11-20T10:00:00Z") for number in range(OPEN)]
     media += [
+        stored("z", captured_at="2025-12-20T10:00:00Z"),
         stored("b", captured_at="2026-10-31T23:30:00Z"),
         stored("c"),
         stored("d", captured_at="2026-09-30T23:30:00Z"),
@@ -193,10 +211,13 @@ def test_many_stored_media_are_folded_by_the_month_of_their_capture() -> None:
         ("Not stored", 1, True),
         ("November 2026", OPEN + 2, False),
         ("October 2026", 1, False),
+        ("December 2025", 1, False),
         ("Captured at an unknown time", 1, False),
     ]
     assert found.groups[1].rows[0].media_id == "f"
     assert [group.is_open for group in table([failed(f"m{n}") for n in range(OPEN + 1)], BERLIN).groups] == [False]
+    few = table([stored(f"m{n}") for n in range(OPEN)], BERLIN).groups
+    assert [(group.title, group.is_open) for group in few] == [("Stored", True)]
 
 
 def test_the_table_names_the_first_media_and_counts_the_others() -> None:
@@ -250,6 +271,14 @@ def test_what_is_unknown_is_said_to_be() -> None:
     assert row(stored("a", already_stored=True)).remark == "stored by another sync"
 
 
+def test_long_texts_of_a_medium_are_cut() -> None:
+    long = "x" * 400
+    found = row(failed(long, reason=long, warning=long))
+    assert {len(found.name), len(found.media_id)} == {200}
+    assert found.remark == f"{'x' * 299}…; {'x' * 159}…"
+    assert len(came([stored(camera=long)], BERLIN).cameras[0][0]) == 40
+
+
 def test_a_row_of_a_failed_medium_says_why_and_how_much_is_stored() -> None:
     medium = failed("a", size=5_000_000, files_stored=1, files_total=3, attempts=5, dead_letter=True, hops=3)
     found = row(medium)
@@ -289,7 +318,7 @@ def test_what_came_is_summed_up_for_the_owner() -> None:
     media = [
         stored("a", type="Video", camera="HERO12", captured_at="2026-11-20T23:30:00Z", bytes=3_000_000),
         stored("b", type="Photo", camera="MAX2", captured_at="2026-11-19T10:00:00Z", bytes=1_000_000),
-        stored("c", type="Video", camera="HERO12", bytes=0),
+        stored("c", type="Video", camera="HERO12", captured_at="2026-11-20T10:00:00Z", bytes=0),
         stored("d", type="Burst"),
         stored("e", type="Video", already_stored=True),
         failed("f", type="Video"),

@@ -43,15 +43,17 @@ def stored(media_id: str, *, size: int = 10, camera: str = "HERO13", type_: str 
     return Medium(media_id=media_id, state="DOWNLOADED", bytes=size, seconds=1.5, camera=camera, type=type_)
 
 
-def record(known: Known) -> PastSync:
+def record(known: Known, **more: bool) -> PastSync:
     assert isinstance(known.sync, ClosedSync)
-    return past(known.sync, details(known.sync, list(known.media.values())))
+    return past(known.sync, details(known.sync, list(known.media.values())), **more)
 
 
 def test_the_record_has_the_counts_of_its_sync() -> None:
-    known = Known(a_sync_of(4), [downloaded("m0", bytes=70), downloaded("m1", already_stored=True), failed("m2")])
+    facts = [downloaded("m0", bytes=70), downloaded("m1", already_stored=True), failed("m2"), skipped("m4")]
+    loss = failed("m5", known_since="2026-10-01T00:00:00Z")
+    known = Known([*a_sync_of(6)[:-1], listed(7)], [*facts, loss])
     closed = known.close("deadline")
-    assert record(known) == PastSync(
+    assert record(known, imported=True) == PastSync(
         sync_id=SYNC,
         requested_at=iso(BEGIN),
         closed_at=iso(NOW),
@@ -60,19 +62,32 @@ def test_the_record_has_the_counts_of_its_sync() -> None:
         closed_because="deadline",
         reason="The sync did not finish within 12 hours of its request.",
         was_listed=True,
-        listed=4,
-        discovered=4,
+        listed=7,
+        discovered=7,
         downloaded=2,
         already_stored=1,
-        failed=1,
-        outstanding=1,
+        failed=2,
+        known_losses=1,
+        skipped=1,
+        outstanding=2,
         bytes=70,
+        imported=True,
         version=closed.version,
         kinds=(Kind(camera="", type="", media=1, bytes=70),),
         seconds=3.0,
         missing=(
             MissingMedium(media_id="m2", filename="GXm2.MP4", because="failed", reason="gone at the source"),
             MissingMedium(media_id="m3", filename="GXm3.MP4", because="no result", reason=NO_RESULT),
+            MissingMedium(
+                media_id="m4", filename="GXm4.MP4", because="skipped", reason="the sync was cancelled before its turn"
+            ),
+            MissingMedium(
+                media_id="m5",
+                filename="GXm5.MP4",
+                because="failed",
+                reason="gone at the source",
+                since="2026-10-01T00:00:00Z",
+            ),
         ),
     )
 
@@ -83,6 +98,7 @@ def test_the_record_has_what_the_listing_counted() -> None:
     known.close_if_over()
     kept = record(known)
     assert (kept.stored, kept.pending, kept.deferred, kept.filters) == (7, 2, 3, filters)
+    assert not kept.imported
     assert not kept.covers_the_library
     assert replace(kept, filters=Filters()).covers_the_library
     assert not replace(kept, filters=Filters(), was_listed=False).covers_the_library
@@ -242,6 +258,6 @@ def test_the_work_is_that_of_all_slices_failed_ones_included_and_the_files_are_t
 
 
 def test_a_record_is_found_by_the_time_of_the_request_and_names_its_sync() -> None:
-    early, late = Sync(sync_id="z", requested_at="2026-11-22T01:00:00Z"), Sync(sync_id="a", requested_at=iso(BEGIN))
+    early, late = Sync(sync_id="z#1", requested_at="2026-11-22T01:00:00Z"), Sync(sync_id="a", requested_at=iso(BEGIN))
     assert place(early) < place(late)
-    assert [sync_at(place(sync)) for sync in (early, late)] == ["z", "a"]
+    assert [sync_at(place(sync)) for sync in (early, late)] == ["z#1", "a"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from services.shared.clock import iso
 from services.shared.events import Filters, SessionEnding
 from services.shared.schedule import next_daily
-from services.summarizer.history import Kind, MissingMedium, PastSync
+from services.summarizer.history import OTHERS, Kind, MissingMedium, PastSync
 from services.summarizer.page import prices
 from services.summarizer.page.costs import dollars, keeping, upload_requests
 from services.summarizer.page.library import (
@@ -60,6 +61,7 @@ def test_before_the_first_sync_the_page_says_how_to_start_one() -> None:
     assert verdict(known()) == Verdict(
         tone="warn", sentence="No sync has closed yet.", commands=["cloud-sync trigger --wait --env prod"]
     )
+    assert verdict(known(env="")).commands == ["cloud-sync trigger --wait"]
 
 
 @pytest.mark.parametrize(
@@ -244,11 +246,10 @@ def test_a_day_is_the_one_of_the_schedules_zone() -> None:
 
 def test_today_is_open_while_its_sync_is_still_to_come() -> None:
     evening = datetime(2026, 11, 27, 0, 30, tzinfo=ZONE)
-    assert states(calendar(known(night(1), now=evening, next_sync=next_daily(2, ZONE, evening)))) == {
-        date(2026, 11, 26): "well"
-    }
+    soon = evening + timedelta(minutes=10)
+    assert states(calendar(known(night(1), now=evening, next_sync=soon))) == {date(2026, 11, 26): "well"}
     assert states(calendar(known(night(1)))) == {date(2026, 11, 26): "well", date(2026, 11, 27): "none"}
-    assert states(calendar(known(night(1), next_sync=None)))[date(2026, 11, 27)] == "none"
+    assert states(calendar(known(night(1), now=evening, next_sync=None)))[date(2026, 11, 27)] == "none"
 
 
 def test_a_running_sync_is_on_its_day() -> None:
@@ -324,12 +325,13 @@ def test_kinds_are_added_up_over_the_syncs_and_the_rest_comes_last() -> None:
         stored(1, 1, 40, camera="MAX2"),
         stored(2, 5, 50, camera="", kind=""),
         replace(stored(3, 2, 90), kinds=(Kind(camera="HERO9", type="Photo", media=1, bytes=20),)),
+        replace(stored(4, 3, 30), kinds=(Kind(camera=OTHERS, type=OTHERS, media=2, bytes=25),)),
     ]
     assert kept(history) == [
         Kept(name="MAX2, Video", media=3, size="100 bytes", share=100.0),
         Kept(name="unknown camera, unknown type", media=5, size="50 bytes", share=50.0),
         Kept(name="HERO9, Photo", media=1, size="20 bytes", share=20.0),
-        Kept(name="others", media=1, size="70 bytes", share=70.0),
+        Kept(name="others", media=4, size="100 bytes", share=100.0),
     ]
     assert kept([night(0)]) == []
 
@@ -367,7 +369,8 @@ def test_a_sync_of_a_part_neither_ends_nor_begins_what_the_library_lacks() -> No
 def test_the_latest_sync_says_why_a_medium_is_missing() -> None:
     history = [left(0, replace(LOST, reason="now this")), left(1, LOST)]
     assert [one.reason for one in missing(known(*history))] == ["now this"]
-    assert [one.reason for one in missing(known(left(0, replace(LOST, reason=""))))] == ["reason unknown"]
+    (one,) = missing(known(left(0, replace(LOST, reason=""))))
+    assert (one.reason, one.lasting) == ("reason unknown", "0 days")
 
 
 def test_what_is_in_the_bucket_by_now_is_not_missing() -> None:
@@ -375,7 +378,7 @@ def test_what_is_in_the_bucket_by_now_is_not_missing() -> None:
 
 
 def test_what_is_not_ready_at_gopro_is_not_missing_for_good() -> None:
-    waits = MissingMedium(media_id="n", filename="N", because="not ready", reason="x", since="2026-11-20T00:00:00Z")
+    waits = MissingMedium(media_id="n", filename="N", because="not ready", reason="x", since="2026-11-19T23:30:00Z")
     (one,) = missing(known(left(0, waits)))
     assert (one.since, one.lasting, one.for_good) == ("20 November 2026", "7 days", False)
 
@@ -405,8 +408,8 @@ def test_what_waits_is_said_with_the_night_since_which_some_has_waited() -> None
 
 def test_the_last_syncs_say_how_they_ended() -> None:
     ended = [
-        replace(stored(0, 3, 5_000), amendments=2),
-        left(1, LOST, LOST),
+        replace(stored(0, 3, 5_000), amendments=2, reason="It did not finish.", requested_at="2026-11-26T23:30:00Z"),
+        left(1, LOST, LOST, amendments=1),
         night(2, failed=1, known_losses=1),
         failed(3),
         night(4, outcome="partial", was_listed=False, closed_because="cancelled", reason="It was cancelled."),
@@ -414,19 +417,19 @@ def test_the_last_syncs_say_how_they_ended() -> None:
     rows = recent(known(*ended))
     assert [(row.word, row.tone, row.said) for row in rows] == [
         ("all well", "good", "after 2 amendments"),
-        ("partial", "warn", "2 media not stored"),
+        ("partial", "warn", "2 media not stored; after 1 amendment"),
         ("all well", "good", "1 medium missing for good"),
         ("failed", "bad", NO_SESSION),
         ("partial", "warn", "It was cancelled."),
     ]
     assert rows[0] == Row(
         sync_id="scheduled-2026-11-27",
-        when="27 November 2026, 02:00",
+        when="27 November 2026, 00:30",
         tone="good",
         word="all well",
         said="after 2 amendments",
         stored="3 media, 5.0 kB",
-        took="42 min",
+        took="2 h 12 min",
     )
     assert rows[1].stored == "nothing new"
     assert len(recent(known(*(night(ago) for ago in range(30))))) == 10
@@ -438,8 +441,8 @@ def test_the_last_syncs_say_how_they_ended() -> None:
         ([], "The history begins with the first sync that closes."),
         ([night(0), night(3)], "Every sync since 24 November 2026."),
         (
-            [night(0), night(1), night(9, imported=True)],
-            f"Every sync since 26 November 2026, {LEFT}",
+            [night(0), night(1), night(2), night(9, imported=True)],
+            f"Every sync since 25 November 2026, {LEFT}",
         ),
         (
             [night(9, imported=True)],
@@ -472,6 +475,19 @@ def test_the_page_has_the_nights_that_were_not_well_in_words() -> None:
     assert "<li>25 November 2026" not in html
     assert html.count('class="legend"') == 5
     assert "not known" not in html
+
+
+def test_the_page_says_what_is_missing_and_kept_what_it_covers_and_when_it_was_written() -> None:
+    shown = known(left(0, LOST), stored(1, 2, 5_000))
+    html = unescape(library_page(shown).decode())
+    assert "GX1.MP4 (m1)" in html
+    assert "HERO13 Black, Video" in html
+    assert f"{prices.PRICES_OF}." in html
+    assert (
+        f"<p>{covered(shown)} Written at 27 November 2026, 08:30, and again after each sync. "
+        "Times are in Europe/Berlin. The pages of single syncs lie beside this one; "
+        "<code>cloud-sync report SYNC --env prod</code> opens one."
+    ) in html
 
 
 def test_the_page_says_what_it_costs_to_keep_what_came() -> None:

@@ -170,7 +170,7 @@ def test_the_scheduled_syncs_of_an_earlier_version_are_on_the_first_page(stage: 
             expected=0,
             closed_because="complete",
             outcome="completed",
-            summary={"closed_at": "2026-11-22T01:30:00Z"},
+            summary={"closed_at": "2026-11-22T01:30:00Z", "trigger": "scheduled", "reason": ""},
             unsettled=False,
         )
         stage.syncs.write(None, sync)

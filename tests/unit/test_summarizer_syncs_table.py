@@ -17,7 +17,8 @@ from tests.unit.clocks import ManualClock
 from tests.unit.summarizer_facts import SYNC
 
 OPEN = Sync(sync_id=SYNC, version=1, requested_at="2026-11-23T01:00:00Z")
-CLOSED = ClosedSync(sync_id=SYNC, version=2, closed_because="stalled", outcome="partial", summary={})
+SUMMARY = {"closed_at": "2026-11-23T02:00:00Z", "trigger": "manual", "reason": "late"}
+CLOSED = ClosedSync(sync_id=SYNC, version=2, closed_because="stalled", outcome="partial", summary=SUMMARY)
 KEY = {"sync_id": SYNC, "record": "sync"}
 DETAILS = Details(
     kinds=(Kind(camera="HERO13", type="Video", media=2, bytes=7),),
@@ -73,7 +74,7 @@ def syncs(stage: Stage) -> SyncsTable:
         replace(OPEN, expected=0, warnings=("a", "b"), quiet=Quiet(version=3, reviewed_at="x")),
         replace(
             CLOSED,
-            summary={"bytes": 10, "seconds": 0.5, "failures": [{"reason": "é"}], "nothing": None},
+            summary={**SUMMARY, "bytes": 10, "seconds": 0.5, "failures": [{"reason": "é"}], "nothing": None},
             announcement=Announcement(number=2, recovered=("m0",)),
         ),
     ],

@@ -1,7 +1,7 @@
 """The funnel of a sync: the library, what of it was new, and what became of that."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.shared.events import Summary
 from services.summarizer.page.verdict import Standing
@@ -71,10 +71,9 @@ def _bar(name: str, parts: Sequence[Part]) -> Bar:
     there = [part for part in parts if part.media > 0]
     total = sum(part.media for part in there)
     shares = [max(_LEAST_SHARE, 100 * part.media / total) for part in there]
-    scale = 100 / sum(shares) if shares else 1.0
     placed, x = [], 0.0
-    for part, share in zip(there, shares, strict=True):
-        width = share * scale
-        placed.append(Part(name=part.name, media=part.media, fill=part.fill, x=round(x, 3), width=round(width, 3)))
+    for place, part in enumerate(there):
+        width = 100 * shares[place] / sum(shares)
+        placed.append(replace(part, x=round(x, 3), width=round(width, 3)))
         x += width
     return Bar(name=name, media=total, parts=tuple(placed))

@@ -1,9 +1,10 @@
 """The work of a sync over time: which slices ran side by side, and how many bytes came when."""
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 
 from services.shared.events import Slice
 from services.summarizer.page.wording import clock, lasting, rate
@@ -53,7 +54,17 @@ class Axis:
     def at(self, moment: datetime) -> float:
         """Return a moment's place in percent."""
         share = (moment - self.begin).total_seconds() / self.seconds
-        return round(100 * min(1.0, max(0.0, share)), 2)
+        return _percent(100 * min(1.0, max(0.0, share)))
+
+    def stretch(self, begin: datetime, end: datetime) -> tuple[float, float]:
+        """Return where the time between two moments begins, and how wide it is, in percent."""
+        x = self.at(begin)
+        return x, max(_LEAST_WIDTH, _percent(self.at(end) - x))
+
+
+def _percent(value: float) -> float:
+    """Return percents with the digits that can be seen."""
+    return round(value, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +90,7 @@ class Bar:
     @property
     def end(self) -> float:
         """Where it ends."""
-        return round(self.x + self.width, 2)
+        return _percent(self.x + self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +131,6 @@ class Phase:
 class Timeline:
     """The lanes as a picture and as a table."""
 
-    axis: Axis
     height: int
     ticks: tuple[Tick, ...]
     phases: tuple[Phase, ...]
@@ -144,9 +154,9 @@ def spans(media: Iterable[Medium]) -> list[Span]:
 
 
 def axis(sync: ClosedSync, closed_at: datetime, work: Sequence[Span]) -> Axis:
-    """Return the time from the request to the close. It includes work that a clock has before or after these."""
+    """Return the time from the request to the close. It includes work that a clock has before the request."""
     begin = datetime.fromisoformat(sync.requested_at) if sync.requested_at else closed_at
-    begin = min([begin, *(span.begin for span in work[:1])])
+    begin = min([begin, *(span.begin for span in work)])
     return Axis(begin=begin, end=max(closed_at, begin + timedelta(seconds=1)))
 
 
@@ -164,7 +174,6 @@ def timeline(sync: ClosedSync, media: Sequence[Medium], work: Sequence[Span], sh
     given_up = [medium for medium in media if medium.state == "FAILED" and medium.ended_at and medium.late is None]
     failures = _failures(given_up, shown, y=row)
     return Timeline(
-        axis=shown,
         height=row + (ROW if failures else 0),
         ticks=ticks(shown, zone),
         phases=tuple(_phases(sync, shown)),
@@ -207,7 +216,7 @@ def merged(bars: Sequence[Bar], gap: float) -> list[Bar]:
         if drawn and bar.x < drawn[-1].x + gap:
             first = drawn[-1]
             fill = max(first.fill, bar.fill, key=_SEVERITY.index)
-            drawn[-1] = replace(first, width=round(max(first.end, bar.end) - first.x, 2), fill=fill)
+            drawn[-1] = replace(first, width=_percent(max(first.end, bar.end) - first.x), fill=fill)
         else:
             drawn.append(bar)
     return drawn
@@ -238,8 +247,8 @@ def ticks(shown: Axis, zone: tzinfo) -> tuple[Tick, ...]:
     """Return a few round times on the axis."""
     step = next((step for step in _STEPS if shown.seconds / step <= _TICKS), _STEPS[-1])
     local = shown.begin.astimezone(zone)
-    since_midnight = (local - local.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
-    offset = -since_midnight % step
+    since_midnight = local - datetime.combine(local, time(), zone)
+    offset = -since_midnight.total_seconds() % step
     found: list[Tick] = []
     while offset <= shown.seconds and len(found) <= 2 * _TICKS:
         moment = shown.begin + timedelta(seconds=offset)
@@ -264,14 +273,13 @@ def _phases(sync: ClosedSync, shown: Axis) -> list[Phase]:
 
 
 def _phase(called: str, begin: datetime, end: datetime, shown: Axis) -> Phase:
-    x = shown.at(begin)
-    seconds = max(0.0, (end - begin).total_seconds())
-    width = max(_LEAST_WIDTH, round(shown.at(end) - x, 2))
-    return Phase(name=called, x=x, width=width, seconds=lasting(seconds))
+    x, width = shown.stretch(begin, end)
+    return Phase(name=called, x=x, width=width, seconds=lasting((end - begin).total_seconds()))
 
 
 def _bar(span: Span, shown: Axis, *, y: int, is_named: bool) -> Bar:
-    one, x = span.slice, shown.at(span.begin)
+    one = span.slice
+    x, width = shown.stretch(span.begin, span.end)
     is_paused = not span.is_last
     title = ""
     if is_named:
@@ -281,7 +289,7 @@ def _bar(span: Span, shown: Axis, *, y: int, is_named: bool) -> Bar:
     return Bar(
         x=x,
         y=y,
-        width=max(_LEAST_WIDTH, round(shown.at(span.end) - x, 2)),
+        width=width,
         fill=fill,
         title=title + (", then paused" if is_named and is_paused else ""),
         is_retried=is_named and one.retries > 0,
@@ -328,16 +336,19 @@ class Throughput:
 
 
 def throughput(work: Sequence[Span], shown: Axis, zone: tzinfo) -> Throughput | None:
-    """Return the throughput of a sync; None if no bytes are known to have come in its time."""
+    """Return the throughput of a sync; None if no bytes are known to have come in its time.
+
+    `shown`: from `axis`, so that no work is before it.
+    """
     width = shown.seconds / BINS
     amounts = [0.0] * BINS
     for span in work:
         begin = (span.begin - shown.begin).total_seconds()
         length = max(span.slice.seconds, 0.001)
-        first, last = int(begin / width), int((begin + length) / width)
-        for place in range(max(0, first), min(BINS - 1, last) + 1):
-            overlap = min(begin + length, (place + 1) * width) - max(begin, place * width)
-            amounts[place] += span.slice.bytes * max(0.0, overlap) / length
+        end = begin + length
+        for place in range(int(begin / width), min(BINS, math.ceil(end / width))):
+            overlap = min(end, (place + 1) * width) - max(begin, place * width)
+            amounts[place] += span.slice.bytes * overlap / length
     most = max(amounts)
     if not most:
         return None
@@ -366,8 +377,7 @@ def busy_seconds(work: Iterable[Span]) -> float:
     """Return for how long at least one slice ran. `work`: by its beginning."""
     total, until = 0.0, None
     for span in work:
-        begin = span.begin if until is None else max(span.begin, until)
-        if span.end > begin:
-            total += (span.end - begin).total_seconds()
-            until = span.end
+        begin = max(span.begin, until or span.begin)
+        until = max(span.end, begin)
+        total += (until - begin).total_seconds()
     return total

@@ -1,9 +1,11 @@
 """The library's page: what the syncs so far came to, decided from their history."""
 
+from calendar import monthrange
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from itertools import takewhile
 from typing import Literal
 
 from services.shared.events import SessionEnding
@@ -228,10 +230,10 @@ def _night_without(known: Known) -> datetime | None:
     if known.next_sync is None:
         return None
     due = known.next_sync - timedelta(days=1)
-    requested = [_moment(past.requested_at) for past in known.history]
+    last = _moment(known.history[0].requested_at)
     is_overdue = known.now - due > CATCHES_UP
     # On the two nights that change the clock, a day before the next sync is an hour beside the last one.
-    return due if is_overdue and min(requested) < due and max(requested) < due - timedelta(hours=1) else None
+    return due if is_overdue and last < due - timedelta(hours=1) else None
 
 
 def facts(known: Known) -> list[tuple[str, str]]:
@@ -275,21 +277,23 @@ def calendar(known: Known) -> list[Month]:
     months: list[Month] = []
     first = today.replace(day=1)
     while len(months) < MONTHS and first >= first_day.replace(day=1):
-        after = (first + timedelta(days=31)).replace(day=1)
+        _, length = monthrange(first.year, first.month)
         nights = []
-        for day in (first + timedelta(days=number) for number in range((after - first).days)):
+        for day in (first.replace(day=number) for number in range(1, length + 1)):
             syncs = by_day.get(day, [])
-            state: State = "unknown"
-            if day in running:
+            state: State = "none"
+            if not first_day <= day <= today:
+                state = "unknown"
+            elif day in running:
                 state = "running"
             elif syncs:
                 state = syncs[0].verdict
-            elif first_day < day < today or (day == today and not still_to_come):
-                state = "none"
+            elif day == today and still_to_come:
+                state = "unknown"
             nights.append(Night(day=day, state=state, title=_title(day, state, syncs)))
         syncs = [past for night in nights for past in by_day.get(night.day, [])]
         months.append(Month(first=first, nights=nights, syncs=syncs))
-        first = (first - timedelta(days=1)).replace(day=1)
+        first = (first - date.resolution).replace(day=1)
     return months
 
 
@@ -301,14 +305,14 @@ def _title(day: date, state: State, syncs: Sequence[PastSync]) -> str:
 
 def growth(known: Known, months: Sequence[Month]) -> list[Growth]:
     """Return what each month brought, and what that cost."""
-    most = max((month.bytes for month in months), default=0)
+    sizes = [month.bytes for month in months]
     return [
         Growth(
             month=month.name,
             media=month.media,
             size=size(month.bytes),
             usd=dollars(sum(_usd(past, known.memory_mb) for past in month.syncs)),
-            share=_share(month.bytes, most),
+            share=_share(month.bytes, sizes),
         )
         for month in months
     ]
@@ -323,7 +327,9 @@ def _usd(past: PastSync, memory_mb: int | None) -> float:
     )
 
 
-def _share(part: int, most: int) -> float:
+def _share(part: int, parts: Iterable[int]) -> float:
+    """Return how large a part is, in percent of the largest."""
+    most = max(parts)
     return round(100 * part / most, 1) if most else 0.0
 
 
@@ -346,7 +352,7 @@ def named_as_missing(history: Sequence[PastSync]) -> dict[str, MissingMedium]:
 def missing(known: Known) -> list[Missing]:
     """Return what is missing by name, the longest first."""
     found = [
-        (_moment(_missing_since(known.history, medium)), name(medium.filename, media_id), medium)
+        (_missing_since(known.history, medium), name(medium.filename, media_id), media_id, medium)
         for media_id, medium in named_as_missing(known.history).items()
         if media_id not in known.stored
     ]
@@ -358,22 +364,22 @@ def missing(known: Known) -> list[Missing]:
             lasting=some(max(0, (known.now - since).days), "day"),
             for_good=medium.because == "failed" and bool(medium.since),
         )
-        for since, called, medium in sorted(found, key=lambda one: (one[0], one[1], one[2].media_id))
+        for since, called, _, medium in sorted(found)
     ]
 
 
-def _missing_since(history: Sequence[PastSync], medium: MissingMedium) -> str:
+def _missing_since(history: Sequence[PastSync], medium: MissingMedium) -> datetime:
     """Return since when a medium has been missing: as it says itself, or since the first of the syncs that name it.
 
     Syncs of a part of the library may not have met the medium, and are passed over.
     """
-    since = ""
+    moments = [medium.since] if medium.since else []
     for past in history:
         if any(one.media_id == medium.media_id for one in past.missing):
-            since = past.requested_at
+            moments.append(past.requested_at)
         elif past.covers_the_library:
             break
-    return min(filter(None, (medium.since, since)), key=_moment)
+    return min(map(_moment, moments))
 
 
 def missing_in_all(known: Known) -> int:
@@ -399,13 +405,9 @@ def waiting(known: Known) -> Iterator[str]:
 
 def _since_when(history: Sequence[PastSync], count: Literal["deferred", "pending"]) -> str:
     """Return when the first of the last syncs was requested, of those in a row that counted any."""
-    since = ""
-    for past in history:
-        if past.covers_the_library:
-            if not getattr(past, count):
-                break
-            since = past.requested_at
-    return since
+    covering = (past for past in history if past.covers_the_library)
+    *_, first = takewhile(lambda past: getattr(past, count), covering)
+    return first.requested_at
 
 
 def kept(history: Sequence[PastSync]) -> list[Kept]:
@@ -419,8 +421,7 @@ def kept(history: Sequence[PastSync]) -> list[Kept]:
             sizes[kind.camera, kind.type] += kind.bytes
         media[rest] += max(0, past.new - sum(kind.media for kind in past.kinds))
         sizes[rest] += max(0, past.bytes - sum(kind.bytes for kind in past.kinds))
-    kinds = sorted(media, key=lambda kind: (kind == rest, -sizes[kind], -media[kind], kind))
-    most = max(sizes.values(), default=0)
+    kinds = sorted(media, key=lambda kind: (kind == rest, -sizes[kind], kind))
     return [
         Kept(
             name="others"
@@ -428,7 +429,7 @@ def kept(history: Sequence[PastSync]) -> list[Kept]:
             else f"{line(kind[0], 60) or 'unknown camera'}, {line(kind[1], 40) or 'unknown type'}",
             media=media[kind],
             size=size(sizes[kind]),
-            share=_share(sizes[kind], most),
+            share=_share(sizes[kind], sizes.values()),
         )
         for kind in kinds[:_KINDS]
         if media[kind]
@@ -441,23 +442,24 @@ def recent(known: Known) -> list[Row]:
 
 
 def _row(known: Known, past: PastSync) -> Row:
-    said = line(past.reason, 200)
-    if past.verdict == "partial" and past.unexpected:
-        said = f"{some_media(past.unexpected)} not stored"
-    elif past.verdict == "well" and past.known_losses:
-        said = f"{some_media(past.known_losses)} missing for good"
-    elif past.verdict == "well":
-        said = ""
     amended = f"after {some(past.amendments, 'amendment')}" if past.amendments else ""
     return Row(
         sync_id=past.sync_id,
         when=_at(known, past.requested_at),
         tone=_TONES[past.verdict],
         word=_WORDS[past.verdict],
-        said="; ".join(filter(None, [said, amended])),
+        said="; ".join(filter(None, [_said(past), amended])),
         stored=f"{some_media(past.new)}, {size(past.bytes)}" if past.new else "nothing new",
         took=wording.lasting((_moment(past.closed_at) - _moment(past.requested_at)).total_seconds()),
     )
+
+
+def _said(past: PastSync) -> str:
+    if past.verdict == "well":
+        return f"{some_media(past.known_losses)} missing for good" if past.known_losses else ""
+    if past.verdict == "partial" and past.unexpected:
+        return f"{some_media(past.unexpected)} not stored"
+    return line(past.reason, 200)
 
 
 def covered(known: Known) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from services.summarizer.page.choreography import retries
 from services.summarizer.page.wording import UNKNOWN, lasting, rate, read, stamp
@@ -48,16 +48,18 @@ class Table:
 
 def table(media: Iterable[Medium], zone: tzinfo) -> Table:
     """Return the table: first what is not stored, then what is suspicious, then the others by their month."""
-    media = sorted(media, key=_place)
+    media = sorted(media, key=lambda medium: (medium.captured_at, medium.filename, medium.media_id))
+    media.sort(key=lambda medium: medium.captured_at.rpartition("-")[0], reverse=True)  # the latest month first
+    media.sort(key=_place)
     shown = media[:ROWS]
     grouped: dict[str, list[Medium]] = {}
     for medium in shown:
         grouped.setdefault(_title(medium, zone), []).append(medium)
-    stored = sum(_place(medium)[0] == len(_FIRST) for medium in shown)
+    stored = sum(_place(medium) == len(_FIRST) for medium in shown)
     if stored <= OPEN:
         merged: dict[str, list[Medium]] = {}
         for title, members in grouped.items():
-            is_stored = _place(members[0])[0] == len(_FIRST)
+            is_stored = _place(members[0]) == len(_FIRST)
             merged.setdefault("Stored" if is_stored else title, []).extend(members)
         grouped = merged
     groups = [
@@ -65,7 +67,7 @@ def table(media: Iterable[Medium], zone: tzinfo) -> Table:
             title=title,
             anchor=f"media-{number}",
             rows=tuple(_row(medium, zone) for medium in members),
-            is_open=len(members) <= OPEN and (len(shown) <= OPEN or _place(members[0])[0] < len(_FIRST)),
+            is_open=len(members) <= OPEN and (len(shown) <= OPEN or _place(members[0]) < len(_FIRST)),
         )
         for number, (title, members) in enumerate(grouped.items(), start=1)
     ]
@@ -75,12 +77,10 @@ def table(media: Iterable[Medium], zone: tzinfo) -> Table:
 _FIRST = ("FAILED", "DISCOVERED", "SKIPPED", "suspicious")
 
 
-def _place(medium: Medium) -> tuple[int, str, str, str]:
-    """Return where a medium stands: among the stored ones, the latest month comes first."""
+def _place(medium: Medium) -> int:
+    """Return where a medium stands. The stored ones that are as usual come last."""
     kind = "suspicious" if medium.warning else medium.state
-    order = _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
-    inverted = "".join(chr(0x7F - ord(c)) for c in medium.captured_at[:7]) if medium.captured_at else "~"
-    return order, inverted, medium.captured_at, f"{medium.filename}\0{medium.media_id}"
+    return _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
 
 
 def _title(medium: Medium, zone: tzinfo) -> str:
@@ -184,9 +184,9 @@ class Came:
 def came(media: Iterable[Medium], zone: tzinfo) -> Came:
     """Return what this sync has stored."""
     stored = [medium for medium in media if medium.state == "DOWNLOADED" and not medium.already_stored]
-    captured = sorted(medium.captured_at for medium in stored if medium.captured_at)
-    ends = (read(moment) for moment in (*captured[:1], *captured[-1:]))
-    days = [f"{moment.astimezone(zone):%Y-%m-%d}" for moment in ends if moment]
+    captured = [medium.captured_at for medium in stored if medium.captured_at]
+    ends = [min(captured), max(captured)] if captured else []
+    days = [f"{datetime.fromisoformat(moment).astimezone(zone):%Y-%m-%d}" for moment in ends]
     return Came(
         media=len(stored),
         size=size(sum(medium.bytes for medium in stored)),

@@ -266,14 +266,18 @@ class Settings:
     schedule_enabled: bool = _setting(default=True, parse=_truth, description="whether the daily sync runs at all")
     concurrency: int = _setting(5, _whole(2, 1000), "media downloaded at once; an SQS event source needs at least 2")
     gopro_connections: int = _setting(
-        40, _whole(1, 64), "the most connections to GoPro's CDN, over all downloads; how many a download uses is found"
+        40,
+        _whole(1, 64),
+        "the most connections to GoPro's CDN, over all downloads; each finds out how many are worth using",
     )
     stall_kilobytes_per_second: int = _setting(
         16, _whole(1, 10_000), "a connection slower than this for `stall_seconds` is closed, and fewer are used"
     )
     stall_seconds: int = _setting(30, _whole(1, 45), "how long a connection may be that slow")
     max_media_per_sync: int = _setting(1000, _whole(1, 100_000), "media per sync; the rest waits for the next one")
-    max_gigabytes_per_sync: int = _setting(4000, _whole(1, 1_000_000), "gigabytes (10^9 bytes) per sync; likewise")
+    max_gigabytes_per_sync: int = _setting(
+        4000, _whole(1, 1_000_000), "gigabytes (10^9 bytes) per sync; the rest waits for the next one"
+    )
     order: Literal["auto", "oldest", "newest"] = _setting(
         "auto",
         _choice("auto", "oldest", "newest"),
@@ -320,12 +324,12 @@ class Settings:
     syncs_table: str = _setting(
         CREATE,
         _create_or(_table),
-        "likewise, of its table of syncs, with their history",
+        "`create`, or the name of the syncs table that an earlier stack has left, with their history",
     )
     authenticator_table: str = _setting(
         CREATE,
         _create_or(_table),
-        "likewise, of its table of sessions",
+        "`create`, or the name of the authenticator's table that an earlier stack has left",
     )
     credentials_secret: str = _setting(
         CREATE,
@@ -335,7 +339,7 @@ class Settings:
     refresh_secret: str = _setting(
         CREATE,
         _create_or(_secret),
-        "likewise, of its secret with the refresh token",
+        "`create`, or the ARN of the secret with the refresh token that an earlier stack has left",
     )
     object_lock_days: int | None = _setting(
         None,

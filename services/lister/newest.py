@@ -21,7 +21,7 @@ from services.shared.events import Filters
 from services.shared.gopro.client import FAILURE, ListedMedium, Page
 from services.shared.library.records import MediumRecord, Row, Status
 
-FORM = 1  # of `Known`; a higher one makes each deployment begin with a full walk
+FORM = 1  # of `Known`; a higher one makes each stack's next sync a full walk
 MOST_PAGES = 10  # of newest media; with more, a full walk costs little more
 MOST_WAITING = 1000  # media whose records are read every night; with more, the next sync walks the whole library
 EARLY = timedelta(hours=12)  # nights are not exactly a day apart
@@ -29,11 +29,11 @@ EARLY = timedelta(hours=12)  # nights are not exactly a day apart
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What the listings so far know of the whole library. It is true whatever becomes of the sync that found it out."""
+    """What the listings so far know of the whole library. It stays true even if the sync that found it out fails."""
 
     form: int = 0
     library_table: str = ""  # whose records say that the other media are stored
-    asked: str = ""  # the latest request for a full walk that a full walk has fulfilled
+    asked: str = ""  # the operator's last request for a full walk that was fulfilled
     full_walk_at: str = ""  # when the last full walk was over; UTC, ISO 8601
     decided_at: str = ""  # when this was found out; UTC, ISO 8601
     total: int = 0  # GoPro's count of media
@@ -133,7 +133,7 @@ class NewestWalk:
     def touched(self) -> Sequence[ListedMedium]:
         """Return the media that may be waiting, each as listed last: only their records matter.
 
-        The other media are stored, and their rows are as they were then.
+        The other media are stored, and their rows are as they were listed last.
         """
         before = {medium.media_id: medium for medium in self.known.front}
         waiting = {medium.media_id: medium for medium in self.known.waiting or ()}
@@ -151,8 +151,8 @@ class NewestWalk:
     def hides_a_medium_that_may_be_ready(self, since: Mapping[str, str], *, now: datetime) -> bool:
         """Return whether a waiting medium may have become ready, and only a full walk can tell.
 
-        That is so if GoPro was still processing it, as it does for hours, and no page showed it. `since`: what
-        `not_ready_since` returned. A medium that has been so for long is tried as it is.
+        That is so if GoPro was still processing it, which takes hours, and no page showed it. `since`: what
+        `not_ready_since` returned. A medium that has not been ready for long does not count: syncs try it anyway.
         """
         return any(
             not is_ready(medium)

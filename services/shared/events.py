@@ -97,7 +97,7 @@ class AuthenticationFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRejected(Event):
-    """GoPro refuses, or will soon refuse, the session of this version."""
+    """GoPro refuses, or will soon refuse, the session whose number the event carries."""
 
     publishers = ("lister", "downloader")
     identity = ("session_version",)
@@ -278,7 +278,7 @@ class MediaDownloadFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class MediaDownloadSkipped(Event):
-    """A medium is left for the next sync, since this one was cancelled before its download began, or went on."""
+    """A medium is left for the next sync: this one was cancelled before the medium's download began or resumed."""
 
     publishers = ("downloader",)
     identity = ("media_id",)

@@ -42,11 +42,12 @@ class Verdict:
 def of_summary(summary: Summary) -> News:
     """Return the news of a close."""
     urgency = severity(summary)
-    # Suspicious media and a refused request are events of their own. An operator who repeats a request wants an answer.
+    # Suspicious media and a refused request happen once, so they never count as repeated: an operator who repeats a
+    # request wants an answer.
     happened_once = summary.suspicious_total or summary.closed_because == "request_refused"
     if urgency == "info" or happened_once:
         return News(severity=urgency, is_well=urgency == "info" and summary.outcome == "completed")
-    # The reason for a cancellation holds its time.
+    # The reason for a cancellation contains the time, so each would be a new cause.
     whole = [] if summary.closed_because == "cancelled" else [summary.closed_because, summary.reason]
     reasons = sorted(reason.reason for reason in summary.reasons if not reason.known)
     return News(

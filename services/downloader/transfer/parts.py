@@ -25,7 +25,7 @@ _WHOLE_FILE = 1 << 62  # bytes: no file is longer
 _SPLIT_SECONDS = 0.4  # a segment that takes longer than this is worth splitting
 _RETRY_SECONDS = 0.1  # between two looks, while the file waits for a connection or memory of the lane
 _PAUSES = 3  # of the lane's last connection, while the origin is busy
-_MOST_LOST = 4  # failures in a row of the file's only connection, while other files have some
+_MOST_LOST = 4  # failures in a row of the file's only connection, while other files have connections
 _LONGEST_PAUSE_SECONDS = 30.0  # if the origin asks for a longer one, the error is raised
 
 
@@ -338,8 +338,8 @@ class PartsTransfer:
     def _give_way(self, error: OriginBusy | ConnectionLost) -> None:
         """Use one connection fewer for an origin that is busy or slow.
 
-        The lane's last connection waits for a busy origin instead. Raises the error when waiting has not helped, or
-        when no other connection is left.
+        The lane's last connection waits for a busy origin instead. Raises the error when waiting has not helped, when
+        no other connection is left, or after `_MOST_LOST` failures in a row of the file's only one.
         """
         if not isinstance(error, OriginBusy):
             self._lost += self._own == 1
@@ -421,7 +421,7 @@ def open_source(
     sleep: Callable[[float], None] = time.sleep,
     on_bytes: Callable[[], None] = lambda: None,
 ) -> Iterator[Source]:
-    """Open an origin that is copied right away. Raises `TransferError`.
+    """Open an origin in order to copy it at once. Raises `TransferError`.
 
     `check` is called before each part, with the seconds that the slowest part took so far, and with 0 while a part is
     fetched. It may raise to end the copy, for example when time is nearly over. `on_bytes` is called from any thread

@@ -193,7 +193,7 @@ class Inbox(Generic[_Service]):
 
 
 def _postponed(message: Message, error: Exception) -> _Result:
-    """Say when SQS delivers a failed message again, and return what becomes of it."""
+    """Set when SQS delivers a failed message again, and return what becomes of it."""
     if isinstance(error, Fenced):
         return _Result(outcome=Outcome.FENCED)  # which says it all
     if message.is_last or isinstance(error, PermanentError):

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -227,14 +227,31 @@ class Stage(LocalStage):
         return len(pids)
 
     def bring_back(self, discovered: Mapping[str, Any]) -> None:
-        """Do what two minutes do for the medium of a killed worker: end its lease, and deliver its message again."""
-        self.purge("downloader")
-        self.deployment.table("LibraryTableName").update_item(
-            Key={"media_id": discovered["detail"]["data"]["media_id"], "item": 0},
-            UpdateExpression="SET lease_until = :now",
-            ExpressionAttributeValues={":now": int(time.time())},
-        )
-        self.send("downloader", json.dumps(discovered))
+        """Do what two minutes do for the medium of a killed worker: end its lease, and deliver its message again.
+
+        A message that a dying worker receives is hidden for minutes. So it is sent again until a worker has taken the
+        medium.
+        """
+        table = self.deployment.table("LibraryTableName")
+        key = {"media_id": discovered["detail"]["data"]["media_id"], "item": 0}
+
+        def epoch() -> int:
+            return int(str(table.get_item(Key=key, ConsistentRead=True)["Item"]["epoch"]))
+
+        def sent() -> bool:
+            self.purge("downloader")
+            table.update_item(
+                Key=key,
+                UpdateExpression="SET lease_until = :now",
+                ExpressionAttributeValues={":now": int(time.time())},
+            )
+            self.send("downloader", json.dumps(discovered))
+            with suppress(AssertionError):
+                return bool(eventually(lambda: epoch() > before, seconds=30))
+            return False
+
+        before = epoch()
+        eventually(sent, "a worker that takes the medium")
 
     # --- seeing -----------------------------------------------------------------------------------------------------
 

@@ -171,28 +171,6 @@ def test_a_part_that_is_uploaded_leaves_its_connection_to_another() -> None:
     assert (server.most_open, bucket.whole) == (1, server.body)
 
 
-def test_all_connections_fetch_while_a_part_is_uploaded_that_several_have_fetched() -> None:
-    uploading, all_fetch = threading.Event(), threading.Event()
-    halves: set[int] = set()
-
-    def read(offset: int) -> None:
-        if offset < PART or all_fetch.is_set():
-            return
-        _assert(uploading.wait(60))
-        halves.add(offset // (PART // 2))
-        if len(halves) == 4:
-            all_fetch.set()
-        _assert(all_fetch.wait(60))
-
-    def upload(number: int) -> None:
-        uploading.set()
-        _assert(all_fetch.wait(60))
-
-    server, bucket = Server(body_of(4 * PART), before=read), Bucket(before=upload)
-    run(server, bucket, upload_of(server), connections=4, memory=3)
-    assert bucket.whole == server.body
-
-
 def _assert(holds: bool) -> None:
     assert holds
 

@@ -49,6 +49,16 @@ def test_any_spans_in_any_order_are_the_origins_bytes(
     assert server.open_now == 0
 
 
+@pytest.mark.scenario(40)
+def test_bytes_that_are_skipped_leave_the_buffer_as_it_is() -> None:
+    # Another connection may be filling its end, since a segment was split.
+    server, buffer = Server(body_of(500), ignores_ranges=[True]), bytearray(100)
+    with closing(reader_of(server)) as reader:
+        while not (count := reader.read(memoryview(buffer), at=300, end=400)):
+            assert buffer == bytes(100)
+    assert buffer[:count] == server.body[300 : 300 + count]
+
+
 def test_the_bytes_after_the_first_ones_are_asked_for_once() -> None:
     server = Server(body_of(500))
     with closing(reader_of(server)) as reader:

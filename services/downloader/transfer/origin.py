@@ -251,10 +251,11 @@ class Reader:
             stream = self._open(at, end)
             if stream is None:
                 return 0
-        # Positive if a server without ranges sends the bytes before `at` again.
+        # Positive if a server without ranges sends the bytes before `at` again. They must not get into the caller's
+        # buffer, whose end may by now be another connection's to fill.
         known = at - stream.position
-        target = buffer[: min(known or len(buffer), len(buffer), stream.end - stream.position)]
-        count = stream.fill(target)
+        most = min(known or len(buffer), len(buffer), stream.end - stream.position)
+        count = stream.fill(memoryview(bytearray(most)) if known else buffer[:most])
         self._fruitful = self._fruitful or bool(count and not known)
         if not count and stream.too_slow is None:
             self._stumble(ConnectionLost("the connection to the origin kept breaking"), fruitless=not self._fruitful)

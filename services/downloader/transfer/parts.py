@@ -22,7 +22,7 @@ from services.downloader.transfer.origin import Origin, Reader, Version
 SMALLEST_SEGMENT = 2 * MIB  # bytes; a connection that fetches less spends most of its time waiting
 _LOOK_BYTES = 1 << 20  # between two calls of `check`, so that a slow origin cannot outlast the caller's time
 _WHOLE_FILE = 1 << 62  # bytes: no file is longer
-_SPLIT_SECONDS = 0.4  # a segment that takes longer than this is worth splitting
+_SPLIT_SECONDS = 1.0  # a segment that takes longer than this is worth splitting
 _RETRY_SECONDS = 0.1  # between two looks, while the file waits for a connection or memory of the lane
 _PAUSES = 3  # of the lane's last connection, while the origin is busy
 _MOST_LOST = 4  # failures in a row of the file's only connection, while other files have connections
@@ -148,8 +148,7 @@ class PartsTransfer:
         Idle threads would cost time.
         """
         connections = min(self._pool.count, self._connections)
-        in_hand = self._limits.parts_in_hand(self._upload.part_size, connections=connections)
-        needed = connections + in_hand // 2
+        needed = max(connections, self._limits.parts_in_hand(self._upload.part_size, connections=connections))
         with suppress(RuntimeError):  # no memory for more threads: work with fewer
             while len(self._threads) < min(needed, self._useful_threads) - 1:
                 thread = threading.Thread(target=self._work, name="part", daemon=True)
@@ -259,10 +258,10 @@ class PartsTransfer:
     def _split(self) -> None:
         """Split the segment that will take longest, so that a slow connection doesn't keep the others waiting.
 
-        Bytes of the second half that are already on their way are lost, and the connection with them. So a segment is
-        split only if that saves time.
+        Bytes of the second half that are already on their way are lost. So a segment is split only if that saves much
+        time.
         """
-        large = [segment for segment in self._fetching if segment.left >= SMALLEST_SEGMENT]
+        large = [segment for segment in self._fetching if segment.left >= 2 * SMALLEST_SEGMENT]
         longest = max(large, key=lambda segment: segment.seconds_left, default=None)
         if longest is None or longest.seconds_left < _SPLIT_SECONDS:
             return
@@ -338,8 +337,8 @@ class PartsTransfer:
     def _give_way(self, error: OriginBusy | ConnectionLost) -> None:
         """Use one connection fewer for an origin that is busy or slow.
 
-        The lane's last connection waits for a busy origin instead. Raises the error when waiting has not helped, when
-        no other connection is left, or after `_MOST_LOST` failures in a row of the file's only one.
+        The lane's last connection waits for a busy origin instead. Raises the error when waiting has not helped, or
+        when no other connection is left.
         """
         if not isinstance(error, OriginBusy):
             self._lost += self._own == 1
